@@ -1,0 +1,1 @@
+"""This course: content only. `course.toml`, and one check file per exercise."""

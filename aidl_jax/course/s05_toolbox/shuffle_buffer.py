@@ -1,0 +1,290 @@
+"""A shuffle buffer: Python by nature. The judge serves the stream, so it knows what was held and when."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from aidl_jax.exercise import Draw, Exercise, Hints, Student, expect_error, iterate, require, static, stream
+
+if TYPE_CHECKING:  # wrong answers run where student code runs; this name is there
+
+    def take(stream: Any, count: int) -> Iterator[Any]: ...
+
+
+exercise = Exercise("A shuffle buffer", forbidden=["tensorflow", "torch", "grain", "aidl_jax.data"])
+
+take_task = exercise.task(
+    "take",
+    points=1,
+    hints=Hints(
+        concept="Count first, then ask: an element may be pulled only if it will be yielded.",
+        where="`for element in stream` asks for an element before your code can stop it. `next(stream)` asks when you say "
+        "so, and raises StopIteration at the end of the stream.",
+        almost_code="for _ in range(count):\n    try: element = next(...)\n    except StopIteration: return\n    yield ...",
+    ),
+)
+
+
+@take_task.check
+def yields_the_first(student: Student, draw: Draw) -> None:
+    """It yields the first elements in order, then ends."""
+    items = draw.integers(0, 100, 8).tolist()
+    got = iterate(student.take(stream(items), static(5)))
+    require(got.outputs == items[:5], "These are not the first 5 elements.", got=got.outputs, expected=items[:5])
+
+
+@take_task.check
+def pulls_no_more_than_it_yields(student: Student, draw: Draw) -> None:
+    """It never asks the stream for an element that it will not yield."""
+    items = draw.integers(0, 100, 8).tolist()
+    got = iterate(student.take(stream(items), static(3)))
+    pulled = sum(event[0] == "pull" for event in got.events)
+    require(pulled <= 3, "It asked the stream for more elements than it yielded.", got=f"{pulled} pulled", expected="3")
+    require(got.held <= 1, "It pulled elements ahead of time: yield each one before you pull the next.",
+            got=f"{got.held} held at once", expected="1")  # fmt: skip
+
+
+@take_task.check
+def ends_with_a_short_stream(student: Student, draw: Draw) -> None:
+    """Where the stream ends before, it ends too, without an error."""
+    items = draw.integers(0, 100, 2).tolist()
+    got = iterate(student.take(stream(items), static(5)))
+    require(got.outputs == items, "All elements of a short stream should come out.", got=got.outputs, expected=items)
+    nothing = iterate(student.take(stream(items), static(0)))
+    require(nothing.outputs == [], "take(stream, 0) yields nothing.", got=nothing.outputs, expected=[])
+
+
+@take_task.check
+def works_on_an_endless_stream(student: Student, draw: Draw) -> None:
+    """An endless stream is no problem."""
+    got = iterate(student.take(stream(itertools.count()), static(4)))
+    require(
+        got.outputs == [0, 1, 2, 3],
+        "From 0, 1, 2, ... these should be the first 4.",
+        got=got.outputs,
+        expected=[0, 1, 2, 3],
+    )
+
+
+@take_task.wrong("You pull one element too many: the loop asks for the next one before it sees that it is done.")
+def pulls_one_more(stream: Any, count: int) -> Iterator[Any]:
+    for index, element in enumerate(stream):
+        if index >= count:
+            return
+        yield element
+
+
+@take_task.wrong("You read the whole stream first: pull an element only when you are about to yield it.")
+def reads_everything(stream: Any, count: int) -> Iterator[Any]:
+    yield from list(stream)[:count]
+
+
+@take_task.wrong("A stream that ends early breaks it: catch StopIteration and return.")
+def breaks_on_short(stream: Any, count: int) -> Iterator[Any]:
+    for _ in range(count):
+        yield next(stream)
+
+
+shuffle_task = exercise.task(
+    "shuffle_buffer",
+    points=4,
+    needs=["take"],
+    hints=Hints(
+        concept="There are two phases. While the stream lasts, each yield frees a slot and the next element fills it. "
+        "When it has ended, each yield makes the buffer smaller until nothing is left.",
+        where="Your own `take` fills the buffer. `random.Random(seed).randrange(n)` draws a slot from 0 to n - 1; "
+        "`next(stream)` raises StopIteration at the end; `list.pop(slot)` removes an element.",
+        almost_code="while buffer:\n    slot = rng.randrange(len(buffer))\n    yield buffer[slot]\n"
+        "    try: buffer[slot] = ...\n    except StopIteration: buffer.pop(...)",
+    ),
+)
+
+
+@shuffle_task.check
+def every_element_once(student: Student, draw: Draw) -> None:
+    """Every element of the stream comes out exactly once."""
+    items = draw.permutation(12).tolist()
+    got = iterate(student.shuffle_buffer(stream(items), static(4), static(draw.seed())))
+    missing = sorted(set(items) - set(got.outputs))
+    require(not missing, "Some elements never came out.", got=got.outputs, expected=f"also {missing}")
+    require(sorted(got.outputs) == sorted(items), "Some elements came out more than once.", got=got.outputs)
+
+
+@shuffle_task.check
+def holds_no_more_than_the_buffer(student: Student, draw: Draw) -> None:
+    """It never holds more elements than buffer_size, and it does use the whole buffer."""
+    got = iterate(student.shuffle_buffer(stream(range(40)), static(5), static(draw.seed())))
+    require(got.held <= 5, "More elements were held at once than buffer_size allows.",
+            got=f"{got.held} held at once", expected="at most 5")  # fmt: skip
+    before_first = next((i for i, event in enumerate(got.events) if event[0] == "yield"), 0)
+    require(before_first == 5, "The buffer should be full before the first element is yielded.",
+            got=f"{before_first} pulled before the first yield", expected="5")  # fmt: skip
+    pulled = yielded = 0
+    for event in got.events:
+        pulled, yielded = pulled + (event[0] == "pull"), yielded + (event[0] == "yield")
+        if event[0] == "yield" and pulled < 40:
+            require(
+                pulled - yielded >= 4,
+                "After a yield its slot should be filled again at once; here the buffer ran low in the middle of the stream.",
+                got=f"{pulled - yielded} left in the buffer after {yielded} yields",
+                expected="4, then the next pull",
+            )
+
+
+@shuffle_task.check
+def same_seed_same_order(student: Student, draw: Draw) -> None:
+    """The seed decides the order: the same one twice gives the same order, two give two."""
+    seed = draw.seed()
+
+    def order(seed: int) -> list[int]:
+        return iterate(student.shuffle_buffer(stream(range(60)), static(30), static(seed))).outputs
+
+    first = order(seed)
+    require(first == order(seed), "The same seed gave two different orders. All randomness must come from the seed.")
+    require(first != order(seed + 1), "Two different seeds gave the same order.", got=first[:10])
+
+
+@shuffle_task.check(draws=1)
+def draws_uniformly(student: Student, draw: Draw) -> None:
+    """The first element out is any of the buffer's, each equally likely."""
+    counts = [0] * 4
+    for _ in range(100):
+        got = iterate(student.shuffle_buffer(stream(range(6)), static(4), static(draw.seed())), limit=1)
+        if got.outputs and got.outputs[0] in range(4):
+            counts[got.outputs[0]] += 1
+    require(
+        sum(counts) == 100 and min(counts) >= 3,  # binomial(100, 1/4): below 3 with probability 3e-10
+        "Over 100 seeds, each of the four elements in the buffer should come out first about 25 times.",
+        got=f"{counts} times",
+    )
+
+
+@shuffle_task.check
+def edges(student: Student, draw: Draw) -> None:
+    """A buffer of 1 keeps the order; an empty stream gives nothing; a buffer larger than the stream shuffles all of it."""
+    items = draw.integers(0, 100, 6).tolist()
+    same = iterate(student.shuffle_buffer(stream(items), static(1), static(draw.seed()))).outputs
+    require(same == items, "A buffer of one element cannot change the order.", got=same, expected=items)
+    empty = iterate(student.shuffle_buffer(stream([]), static(3), static(0))).outputs
+    require(empty == [], "An empty stream gives nothing.", got=empty, expected=[])
+    large = iterate(student.shuffle_buffer(stream(items), static(50), static(draw.seed()))).outputs
+    require(sorted(large) == sorted(items), "With a buffer larger than the stream, all elements come out.", got=large)
+
+
+@shuffle_task.check
+def works_forever(student: Student, draw: Draw) -> None:
+    """An endless stream can be shuffled: elements come out while it goes on."""
+    got = iterate(student.shuffle_buffer(stream(itertools.count()), static(3), static(draw.seed())), limit=20)
+    require(len(got.outputs) == 20, "20 elements were asked for.", got=f"{len(got.outputs)} came")
+
+
+@shuffle_task.check(draws=1)
+def refuses_no_buffer(student: Student, draw: Draw) -> None:
+    """A buffer_size below 1 is refused with a ValueError."""
+    expect_error(
+        lambda: iterate(student.shuffle_buffer(stream([1, 2]), static(0), static(0))),
+        "ValueError",
+        "A buffer of 0 elements should raise a ValueError, not pass silently.",
+    )
+
+
+@shuffle_task.wrong("You read the whole stream into a list and shuffle that: nothing bounds the memory.")
+def whole_stream(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    elements = list(stream)
+    random.Random(seed).shuffle(elements)
+    yield from elements
+
+
+@shuffle_task.wrong("What is left in the buffer when the stream ends is lost: yield it too.")
+def not_drained(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random(seed)
+    buffer = list(take(stream, buffer_size))
+    for element in stream:
+        slot = rng.randrange(len(buffer))
+        yield buffer[slot]
+        buffer[slot] = element
+
+
+@shuffle_task.wrong(
+    "The buffer is filled, shuffled and emptied as a block, so elements never leave their block: refill each slot at once."
+)
+def in_blocks(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random(seed)
+    while block := list(take(stream, buffer_size)):
+        rng.shuffle(block)
+        yield from block
+
+
+@shuffle_task.wrong("The seed is not used, so no run can be repeated: draw from random.Random(seed).")
+def unseeded(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random()
+    buffer = list(take(stream, buffer_size))
+    while buffer:
+        slot = rng.randrange(len(buffer))
+        yield buffer[slot]
+        try:
+            buffer[slot] = next(stream)
+        except StopIteration:
+            buffer.pop(slot)
+
+
+@shuffle_task.wrong("You always hand out the oldest element: nothing is shuffled. Draw a random slot.")
+def first_in_first_out(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    buffer = list(take(stream, buffer_size))
+    while buffer:
+        yield buffer.pop(0)
+        buffer.extend(take(stream, 1))
+
+
+@shuffle_task.wrong("You hold one element too many: yield one before you pull the next.")
+def one_too_many(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random(seed)
+    buffer = []
+    for element in stream:
+        buffer.append(element)
+        if len(buffer) > buffer_size:
+            yield buffer.pop(rng.randrange(len(buffer)))
+    while buffer:
+        yield buffer.pop(rng.randrange(len(buffer)))
+
+
+@shuffle_task.wrong(
+    "A drawn element stays in the buffer and can come out again: its slot must be filled with the next one or removed."
+)
+def with_replacement(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random(seed)
+    buffer = list(take(stream, buffer_size))
+    count = len(buffer)
+    for element in itertools.chain(stream, range(count)):
+        yield rng.choice(buffer)
+        buffer[rng.randrange(len(buffer))] = element
+
+
+@shuffle_task.wrong("A buffer_size below 1 passes silently: raise a ValueError.")
+def accepts_no_buffer(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    rng = random.Random(seed)
+    buffer = list(take(stream, max(buffer_size, 1)))
+    while buffer:
+        slot = rng.randrange(len(buffer))
+        yield buffer[slot]
+        try:
+            buffer[slot] = next(stream)
+        except StopIteration:
+            buffer.pop(slot)

@@ -1,0 +1,71 @@
+"""Errors that carry their own fix: what was wrong, given, expected, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AidlError(Exception):
+    """The base of every error this package raises on purpose.
+
+    Args:
+        what: what was wrong, one sentence without a full stop.
+        given: what was given.
+        expected: what was expected instead.
+        where: the file, line, pytree path or record it happened in.
+        fix: what to do about it.
+
+    >>> print(AidlError("the seed is not a number", given="'abc'", fix="pass --seed 7"))
+    the seed is not a number: given 'abc'. Fix: pass --seed 7
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        given: str | None = None,
+        expected: str | None = None,
+        where: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        self.what, self.given, self.expected = what, given, expected
+        self.where, self.fix = where, fix
+        super().__init__(self._sentence())
+
+    def _sentence(self) -> str:
+        details = [f"given {self.given}"] if self.given is not None else []
+        details += [f"expected {self.expected}"] if self.expected is not None else []
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        if details:
+            text += ": " + ", ".join(details)
+        return f"{text}. Fix: {self.fix}" if self.fix else text
+
+
+class UsageError(AidlError):
+    """What the user asked for cannot be done as asked (exit code 2)."""
+
+
+class CourseError(AidlError):
+    """An author's mistake in a course: a source file, a check, a wrong answer."""
+
+
+class HandInError(AidlError):
+    """A hand-in that cannot be read: not a notebook, not a zip, too large."""
+
+
+class ProtocolError(AidlError):
+    """A message between the three processes that is not what was agreed."""
+
+
+def close_matches(name: str, names: Iterable[str]) -> str:
+    """A fix that names what is there, the closest first.
+
+    >>> close_matches("predic", ["update", "predict"])
+    "did you mean 'predict'?"
+    """
+    known = sorted(names)
+    close = difflib.get_close_matches(name, known, n=3)
+    if close:
+        return "did you mean " + " or ".join(map(repr, close)) + "?"
+    return "there is " + (", ".join(map(repr, known)) if known else "nothing") + " here"

@@ -1,0 +1,183 @@
+"""What an exercise is: tasks with points, hints, checks and known wrong answers.
+
+    exercise = Exercise("Linear regression by hand", forbidden=["jax.grad"])
+    mse = exercise.task("mean_squared_error", points=2, needs=["predict"], hints=Hints(...))
+
+    @mse.check
+    def averages_over_examples(student, draw):
+        '''The loss is the mean over examples of the squared difference.'''
+        p, t = draw.normal(5), draw.normal(5)
+        compare(student.mean_squared_error(p, t), np.mean((p - t) ** 2))
+
+    @mse.wrong("You summed over the examples; divide by how many there are.")
+    def summed(predictions, labels):
+        return ((predictions - labels) ** 2).sum()
+
+A wrong answer is never called here. Its source takes the task's name in a copy of the student's
+module, in the process where student code runs. There it has whatever the module defines, and what the
+check file imports. A check file itself runs without JAX: what its wrong answers need of it is
+imported under `if TYPE_CHECKING:`.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+from aidl_jax.errors import CourseError, close_matches
+from aidl_jax.exercise.draws import Draw
+from aidl_jax.exercise.expressions import Student
+
+CheckFunction = Callable[[Student, Draw], None]
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Three hints that differ in kind, asked for one at a time.
+
+    Attributes:
+        concept: the idea, in words.
+        where: where to look: a deck's item, a docstring, a function of JAX.
+        almost_code: nearly the line to write.
+    """
+
+    concept: str
+    where: str
+    almost_code: str
+
+    def levels(self) -> list[str]:
+        """The hints in the order they are given."""
+        return [self.concept, self.where, self.almost_code]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A seeded check: its docstring is its description."""
+
+    name: str
+    description: str
+    run: CheckFunction
+    draws: int
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """A misconception: its one true sentence, and the complete function that has it."""
+
+    name: str
+    sentence: str
+    source: str
+
+
+@dataclass
+class Task:
+    """One graded function. Made by `Exercise.task`."""
+
+    name: str
+    points: int
+    needs: tuple[str, ...]
+    hints: Hints
+    checks: list[Check] = field(default_factory=list)
+    wrong_answers: list[WrongAnswer] = field(default_factory=list)
+
+    @overload
+    def check(self, run: CheckFunction) -> CheckFunction: ...
+    @overload
+    def check(self, *, draws: int = ...) -> Callable[[CheckFunction], CheckFunction]: ...
+    def check(self, run: CheckFunction | None = None, *, draws: int = 3) -> Any:
+        """Adds a check; it is run on `draws` different draws.
+
+        Raises:
+            CourseError: the check has no docstring.
+        """
+
+        def add(run: CheckFunction) -> CheckFunction:
+            if not run.__doc__:
+                raise CourseError(
+                    f"the check {run.__name__!r} of {self.name!r} has no docstring",
+                    fix="say in one sentence what it checks; students read it",
+                )
+            self.checks.append(Check(run.__name__, inspect.cleandoc(run.__doc__), run, draws))
+            return run
+
+        return add if run is None else add(run)
+
+    def wrong(self, sentence: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Adds a wrong answer with the one sentence that explains it."""
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.wrong_answers.append(WrongAnswer(function.__name__, sentence, _source(function)))
+            return function
+
+        return add
+
+
+@dataclass
+class Exercise:
+    """A lesson's graded part.
+
+    Args:
+        title: what students see.
+        forbidden: modules and dotted names that answers may not use ("optax", "jax.grad").
+        time_limit: seconds that one call of the student's code may take.
+    """
+
+    title: str
+    forbidden: Iterable[str] = ()
+    time_limit: float = 10.0
+    tasks: dict[str, Task] = field(default_factory=dict, init=False)
+
+    def task(self, name: str, *, points: int, hints: Hints, needs: Iterable[str] = ()) -> Task:
+        """Adds a task: a function that the student writes.
+
+        Args:
+            name: the function's name.
+            points: what it is worth.
+            hints: three of them.
+            needs: tasks that must have passed before this one is checked.
+
+        Raises:
+            CourseError: a name used twice, or a need that is no earlier task.
+        """
+        if name in self.tasks:
+            raise CourseError(f"the task {name!r} is there twice", where=self.title)
+        for need in needs:
+            if need not in self.tasks:
+                raise CourseError(
+                    f"task {name!r} needs {need!r}", where=self.title, fix=close_matches(need, self.tasks)
+                )
+        self.tasks[name] = Task(name, points, tuple(needs), hints)
+        return self.tasks[name]
+
+    @property
+    def points(self) -> int:
+        """The sum over its tasks."""
+        return sum(task.points for task in self.tasks.values())
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """The imports of its file (this package's apart), then the function without its decorators."""
+    file = Path(inspect.getsourcefile(function) or "")
+    text = file.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    node = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function.__name__)
+    lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
+    return "\n".join([*_imports(tree.body), *textwrap.dedent("\n".join(lines)).splitlines()]) + "\n"
+
+
+def _imports(body: list[ast.stmt]) -> list[str]:
+    """Import statements at the top level and under `if TYPE_CHECKING:`."""
+    found: list[str] = []
+    for node in body:
+        if isinstance(node, ast.If):
+            found += _imports(node.body)
+        elif isinstance(node, ast.Import) or (
+            isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("aidl_jax")
+        ):
+            found.append(ast.unparse(node))
+    return found

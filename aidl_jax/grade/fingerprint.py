@@ -1,0 +1,114 @@
+"""A hash over an exported function's graph, and what can be read off it. Runs in the runner.
+
+Names, argument names, files, lines and the order of independent operations do not matter; dead code
+does not count; a call is followed into the function it calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aidl_jax import _compat
+
+IGNORED_ATTRIBUTES = frozenset(
+    ["sym_name", "sym_visibility", "arg_attrs", "res_attrs", "callee", "mhlo.sharding", "sdy.sharding_rule"]
+)
+
+
+def fingerprint(module: Any, calling: str = "") -> str:
+    """The hash of a module's `main` function and of how it is called, 32 hexadecimal digits."""
+    functions = {_name(op): op for op in module.body.operations if op.operation.name == "func.func"}
+    memo: dict[tuple[str, ...], list[str]] = {}
+
+    def call(name: str, arguments: Sequence[str]) -> list[str]:
+        key = (name, *arguments)
+        if key not in memo:
+            block = functions[name].regions[0].blocks[0]
+            memo[key] = run(block, arguments, {}, 0)
+        return memo[key]
+
+    def run(block: Any, arguments: Sequence[str], outer: dict[Any, str], depth: int) -> list[str]:
+        """The hashes of what a block returns."""
+        known = {**outer, **dict(zip(block.arguments, arguments, strict=True))}
+        for op in block.operations:
+            operation = op.operation
+            operands = [known[operand] for operand in operation.operands]
+            if operation.name in ("func.return", "stablehlo.return"):
+                return operands
+            if operation.name == "func.call":
+                results = call(str(operation.attributes["callee"]).lstrip("@"), operands)
+            else:
+                one = _digest(operation.name, *_attributes(operation), *operands, *_regions(operation, known, depth))
+                types = [str(result.type) for result in operation.results]
+                results = [_digest(one, str(i), kind) for i, kind in enumerate(types)]
+            known.update(zip(operation.results, results, strict=True))
+        return []
+
+    def _regions(operation: Any, known: dict[Any, str], depth: int) -> Iterator[str]:
+        for region in operation.regions:
+            for block in region.blocks:
+                names = [f"argument {depth}.{i} {arg.type}" for i, arg in enumerate(block.arguments)]
+                yield _digest("region", *run(block, names, known, depth + 1))
+
+    main = functions["main"].regions[0].blocks[0]
+    inputs = [f"input {i} {arg.type}" for i, arg in enumerate(main.arguments)]
+    return _digest(calling, *run(main, inputs, {}, 0))
+
+
+def evidence(module: Any) -> dict[str, Any]:
+    """How something was computed, as far as the graph shows; a determined cheat can blur it.
+
+    Returns:
+        `matrix_products`: how many matrix products and convolutions stand in it;
+        `constant_bytes`: the size of the largest array baked in as a constant;
+        `autodiff`: whether JAX's reverse mode left its names on an operation.
+    """
+    products, constant, autodiff = 0, 0, False
+    for operation in walk(module):
+        products += operation.name in ("stablehlo.dot_general", "stablehlo.convolution")
+        if operation.name == "stablehlo.constant":
+            value = operation.attributes["value"]
+            constant = max(constant, 0 if getattr(value, "is_splat", False) else size_of(value.type))
+        autodiff = autodiff or "transpose(jvp(" in str(operation.location)
+    return {"matrix_products": products, "constant_bytes": constant, "autodiff": autodiff}
+
+
+def walk(module: Any) -> Iterator[Any]:
+    """Every operation, outer ones first."""
+    waiting = [module.operation]
+    while waiting:
+        operation = waiting.pop()
+        yield operation
+        for region in operation.regions:
+            for block in region.blocks:
+                waiting += [op.operation for op in block.operations]
+
+
+def size_of(kind: Any) -> int:
+    """The bytes of an array type such as `tensor<4x4xf32>`; 4 an element at least, 0 for other types."""
+    try:
+        shaped = _compat.ir.RankedTensorType(kind)
+    except (ValueError, TypeError):
+        return 0
+    count = 1
+    for n in shaped.shape:
+        count *= max(int(n), 0)
+    return count * 4
+
+
+def _attributes(operation: Any) -> list[str]:
+    named = _compat.attributes(operation).items()
+    return sorted(f"{name}={value}" for name, value in named if name not in IGNORED_ATTRIBUTES)
+
+
+def _name(function: Any) -> str:
+    return str(function.attributes["sym_name"]).strip('"')
+
+
+def _digest(*parts: str) -> str:
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        hashed.update(part.encode() + b"\0")
+    return hashed.hexdigest()

@@ -1,0 +1,274 @@
+"""The judge: runs an exercise's checks against one session and writes the record.
+
+It compares NumPy arrays and never runs student code, nor starts XLA.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from aidl_jax.exercise import Check, Draw, Exercise, Failure, Student, Task, trees
+from aidl_jax.exercise.compare import compare_trees, show
+from aidl_jax.exercise.draws import shrink
+from aidl_jax.exercise.expressions import Answerer, Request, Transcript
+from aidl_jax.grade.record import CheckRecord, FailureRecord, Record, TaskRecord
+from aidl_jax.grade.session import Answered, GraderFault, Session, VariantSession
+
+SHRINKABLE = ("value", "not finite")
+SHRINK_ELEMENTS = 1_000  # inputs beyond that are not shown, so nothing is gained by making them simpler
+NOT_EXPLAINED = ("NotImplementedError", "timeout", "died", "malformed", "refused")
+
+
+def judge(
+    name: str,
+    exercise: Exercise,
+    session: Session,
+    seed: int,
+    *,
+    only: str | None = None,
+    draws: int | None = None,
+    explained: bool = True,
+    progress: Callable[[str], None] = lambda task: None,
+) -> Record:
+    """Checks every task of an exercise and gives the record.
+
+    Args:
+        name: the exercise's name, `s02_graphs/linear_regression`.
+        exercise: its tasks and checks.
+        session: the hand-in with its two processes.
+        seed: of all draws.
+        only: check this task alone, without waiting for what it needs.
+        draws: how many draws each check gets, instead of its own number.
+        explained: whether a failing case is made simpler and matched with known wrong answers.
+        progress: told the name of each task before it is checked.
+    """
+    load_errors = _load(session)
+    tasks: list[TaskRecord] = []
+    passed: set[str] = set()
+    for task in exercise.tasks.values():
+        if only not in (None, task.name):
+            continue
+        progress(task.name)
+        waits_for = [need for need in task.needs if need not in passed and only is None]
+        if isinstance(load_errors, str):
+            record = _ungraded(task, load_errors)
+        elif task.name in load_errors:
+            record = _failed_at_load(task, load_errors[task.name])
+        elif waits_for:
+            record = TaskRecord(task.name, "waiting", 0, task.points, waits_for)
+        else:
+            record = _judge_task(name, task, session, seed, draws, explained)
+        if record.verdict == "passed":
+            passed.add(task.name)
+        tasks.append(record)
+    return Record(name, exercise.title, seed, tasks, versions=versions())
+
+
+def versions() -> dict[str, str]:
+    """What a record was made with."""
+    found = {"python": platform.python_version()}
+    for package in ("aidl-jax", "jax", "numpy"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _load(session: Session) -> dict[str, Failure] | str:
+    try:
+        return session.load()
+    except GraderFault as fault:
+        return str(fault)
+
+
+def _failed_at_load(task: Task, failure: Failure) -> TaskRecord:
+    check = task.checks[0]
+    failed = CheckRecord(check.name, check.description, "failed", _failure_record(failure, {}, []))
+    return TaskRecord(task.name, "failed", 0, task.points, checks=[failed])
+
+
+def _ungraded(task: Task, reason: str) -> TaskRecord:
+    failure = FailureRecord("ungraded", f"This could not be graded: {reason}. It is no fault of the answer.")
+    checks = [CheckRecord(task.checks[0].name, task.checks[0].description, "ungraded", failure)]
+    return TaskRecord(task.name, "ungraded", 0, task.points, checks=checks)
+
+
+def _judge_task(name: str, task: Task, session: Session, seed: int, draws: int | None, explained: bool) -> TaskRecord:
+    session.log.clear()
+    checks: list[CheckRecord] = []
+    for check in task.checks:
+        if checks and checks[-1].verdict != "passed":
+            checks.append(CheckRecord(check.name, check.description, "waiting"))
+            continue
+        record = CheckRecord(check.name, check.description, "passed")
+        for number in range(draws or check.draws):
+            label = f"{name}/{task.name}/{check.name}/{number}"
+            try:
+                failure = _fails(check, task, session, session, Draw(seed, label))
+            except Exception as error:  # the check itself is wrong, or a process could not be started
+                return _ungraded(task, f"the check {check.name!r} raised {type(error).__name__}: {error}")
+            if failure is not None:
+                record = CheckRecord(
+                    check.name,
+                    check.description,
+                    "failed",
+                    _explain(check, task, session, seed, label, failure)
+                    if explained
+                    else _failure_record(failure, session.signatures, []),
+                )
+                break
+        checks.append(record)
+    verdict = "passed" if all(check.verdict == "passed" for check in checks) else "failed"
+    points = task.points if verdict == "passed" else 0
+    return TaskRecord(task.name, verdict, points, task.points, checks=checks, evidence=_evidence(task, session))  # type: ignore[arg-type]
+
+
+def _fails(check: Check, task: Task, session: Session, answerer: Answerer, draw: Draw) -> Failure | None:
+    """Runs a check once; the failure, or None where it holds."""
+    try:
+        check.run(Student(session.exercise.tasks, answerer), draw)
+    except Failure as failure:
+        if failure.request is None and session.log:
+            failure.request = session.log[-1].request
+        return failure
+    return None
+
+
+def _explain(check: Check, task: Task, session: Session, seed: int, label: str, failure: Failure) -> FailureRecord:
+    """Matches a failing case with known wrong answers, then makes it simpler."""
+    kept = list(session.log)
+    draw, own = Draw(seed, label), _outcomes(check, task, session, session, Draw(seed, label))
+    _fails(check, task, session, session, draw)  # to know what was drawn
+    sentences = []
+    if failure.kind not in NOT_EXPLAINED:
+        for wrong in task.wrong_answers:
+            variant = VariantSession(session, (task.name, wrong))
+            if _same_outcomes(own, _outcomes(check, task, session, variant, Draw(seed, label)), failure.kind):
+                sentences.append(wrong.sentence)
+    simplest = failure
+    if failure.kind in SHRINKABLE and _small(failure.request):
+
+        def still_fails(replaced: dict[int, np.ndarray]) -> bool:
+            found = _fails(check, task, session, session, Draw(seed, label, replaced))
+            return found is not None and found.kind == failure.kind
+
+        replaced = shrink(draw.log, still_fails)
+        simplest = _fails(check, task, session, session, Draw(seed, label, replaced)) or failure
+    session.log[:] = kept
+    return _failure_record(simplest, session.signatures, list(dict.fromkeys(sentences)))
+
+
+def _small(request: Request | None) -> bool:
+    return request is not None and sum(array.size for array in request.inputs) <= SHRINK_ELEMENTS
+
+
+def _outcomes(check: Check, task: Task, session: Session, answerer: Answerer, draw: Draw) -> list[Answered]:
+    """What each request of a check came to, with the wrong answer or without."""
+    session.log.clear()
+    _fails(check, task, session, answerer, draw)
+    return list(session.log)
+
+
+def _same_outcomes(own: list[Answered], other: list[Answered], kind: str) -> bool:
+    if len(own) != len(other):
+        return False
+    return all(_same(a.outcome, b.outcome, kind) for a, b in zip(own, other, strict=True))
+
+
+def _same(one: Any, other: Any, kind: str) -> bool:
+    if isinstance(one, Failure) or isinstance(other, Failure):
+        return (
+            isinstance(one, Failure)
+            and isinstance(other, Failure)
+            and (one.kind, one.message) == (other.kind, other.message)
+        )
+    if isinstance(one, Transcript) or isinstance(other, Transcript):
+        return _same_events(one, other)
+    try:
+        compare_trees(one, other, length=100)
+    except Failure as failure:
+        return kind == "shape" and failure.kind == "value"
+    return True
+
+
+def _same_events(one: Any, other: Any) -> bool:
+    return [str(event) for event in one.events] == [str(event) for event in other.events]
+
+
+def _failure_record(failure: Failure, signatures: dict[str, list[str]], misconceptions: list[str]) -> FailureRecord:
+    call, inputs = _call(failure.request, signatures)
+    return FailureRecord(
+        kind=failure.kind,
+        message=failure.message,
+        call=call,
+        inputs=inputs if failure.kind in (*SHRINKABLE, "shape", "dtype", "structure", "property") else [],
+        got=failure.got,
+        expected=failure.expected,
+        where=failure.where,
+        line=failure.line,
+        fix=failure.fix,
+        misconceptions=misconceptions,
+        printed=failure.printed,
+        traceback=failure.traceback,
+    )
+
+
+def _call(request: Request | None, signatures: dict[str, list[str]]) -> tuple[str | None, list[list[str]]]:
+    """A request as a call with the student's own parameter names, and the values of its inputs."""
+    match request and request.body:
+        case ["call", ["student", str(name)], list(args), dict(named)]:
+            pass
+        case _:
+            return (request.text if request else None), []
+    assert request is not None
+    names = [*signatures.get(name, []), *(f"argument {i}" for i in range(len(signatures.get(name, [])), len(args)))]
+    pairs = [*zip(names, args, strict=False), *named.items()]
+    rows = [row for label, node in pairs for row in _values(label, node, request)]
+    return f"{name}({', '.join(label for label, _ in pairs)})", rows
+
+
+def _values(label: str, node: Any, request: Request) -> list[list[str]]:
+    match node:
+        case ["input", index]:
+            return [[label, show(request.inputs[index])]]
+        case ["key", index]:
+            return [[label, f"the key with data {show(request.inputs[index])}"]]
+        case ["static", _]:
+            return [[label, _static_text(node[1])]]
+        case ["tree", structure, leaves]:
+            paths = trees.leaf_paths(structure)
+            return [row for p, leaf in zip(paths, leaves, strict=True) for row in _values(label + p, leaf, request)]
+        case ["stream", index]:
+            items = request.streams[index]
+            return [[label, repr(items)[:200] if isinstance(items, list | tuple | range) else "a stream"]]
+    return [[label, "..."]]
+
+
+def _static_text(plain: Any) -> str:
+    match plain:
+        case ["plain", given]:
+            return repr(given)
+        case [kind, parts]:
+            inside = ", ".join(map(_static_text, parts))
+            return f"({inside})" if kind == "tuple" else f"[{inside}]"
+    return "..."
+
+
+def _evidence(task: Task, session: Session) -> dict[str, Any]:
+    """How the task's function computes, read off the first direct call of it; shown, never judged."""
+    direct = [a for a in session.log if a.function and a.request.body[:2] == ["call", ["student", task.name]]]
+    if not direct:
+        return {}
+    found = dict(session.evidence.get(direct[0].function or "", {}))
+    equal = [
+        a.request.text for a in session.log if a.function == direct[0].function and a.request.functions != [task.name]
+    ]
+    if equal:
+        found["equal_to"] = equal[0]
+    return found

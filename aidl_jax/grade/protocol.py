@@ -1,0 +1,132 @@
+"""What the three processes say to each other: length-prefixed messages, never pickle.
+
+A message is four bytes of length (little endian), then a msgpack map. An array inside it is an
+extension type holding dtype, shape and bytes; nothing else than plain data is ever decoded.
+Format: https://github.com/msgpack/msgpack/blob/master/spec.md
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import IO, Any
+
+import msgpack
+import numpy as np
+
+from aidl_jax.errors import ProtocolError
+
+ARRAY = 1
+LENGTH = struct.Struct("<I")
+MAX_MESSAGE = 256 * 1024 * 1024
+DTYPES = frozenset(
+    [
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "complex64",
+    ]
+)
+
+
+def write_message(stream: IO[bytes], message: dict[str, Any]) -> None:
+    """Writes one message and flushes.
+
+    Raises:
+        ProtocolError: the message is larger than 256 MiB or holds something that is not plain data.
+    """
+    payload = encode(message)
+    if len(payload) > MAX_MESSAGE:
+        raise ProtocolError(
+            "the message is too large", given=f"{len(payload):,} bytes", expected=f"at most {MAX_MESSAGE:,}"
+        )
+    stream.write(LENGTH.pack(len(payload)) + payload)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes], limit: int = MAX_MESSAGE) -> dict[str, Any]:
+    """Reads one message.
+
+    Raises:
+        EOFError: the other side has closed the stream.
+        ProtocolError: the bytes are not a message, or it is larger than `limit` bytes.
+    """
+    header = stream.read(LENGTH.size)
+    if len(header) < LENGTH.size:
+        raise EOFError("the other process has ended")
+    (length,) = LENGTH.unpack(header)
+    if length > limit:
+        raise ProtocolError("the message is too large", given=f"{length:,} bytes", expected=f"at most {limit:,}")
+    payload = stream.read(length)
+    if len(payload) < length:
+        raise EOFError("the other process ended in the middle of a message")
+    message = decode(payload)
+    if not isinstance(message, dict):
+        raise ProtocolError("a message is a map", given=type(message).__name__)
+    return message
+
+
+def encode(value: Any) -> bytes:
+    """Plain data and NumPy arrays as msgpack bytes.
+
+    >>> decode(encode({"x": np.arange(3, dtype="int32")}))
+    {'x': array([0, 1, 2], dtype=int32)}
+    """
+    try:
+        return msgpack.packb(value, default=_pack_array, use_bin_type=True, strict_types=True)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError("the value is not plain data", given=str(error)) from error
+
+
+def decode(payload: bytes) -> Any:
+    """The value that `encode` was given; tuples come back as lists.
+
+    Raises:
+        ProtocolError: malformed bytes, an unknown dtype, a shape that does not fit the bytes.
+    """
+    try:
+        return msgpack.unpackb(payload, ext_hook=_unpack_array, raw=False, strict_map_key=False)
+    except ProtocolError:
+        raise
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise ProtocolError("the bytes are not a message", given=str(error)[:80]) from error
+
+
+def _pack_array(value: Any) -> msgpack.ExtType:
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if not isinstance(value, np.ndarray) or value.dtype.name not in DTYPES:
+        raise TypeError(f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip())
+    header = [value.dtype.name, list(value.shape), np.ascontiguousarray(value).tobytes()]
+    return msgpack.ExtType(ARRAY, msgpack.packb(header, use_bin_type=True))
+
+
+def _unpack_array(code: int, payload: bytes) -> np.ndarray:
+    match msgpack.unpackb(payload, raw=False) if code == ARRAY else None:
+        case [str(name), list(shape), bytes(data)] if (
+            name in DTYPES and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**40 for n in shape)
+        ):
+            dtype = _dtype(name)
+            if math.prod(shape) * dtype.itemsize == len(data):
+                if name == "bool" and np.frombuffer(data, np.uint8).max(initial=0) > 1:
+                    raise ProtocolError("a boolean is neither 0 nor 1")
+                return np.frombuffer(data, dtype).reshape(shape)
+    raise ProtocolError("an array is malformed")
+
+
+def _dtype(name: str) -> np.dtype:
+    if name == "bfloat16":
+        import ml_dtypes  # comes with jaxlib; NumPy does not know this type
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)

@@ -1,0 +1,188 @@
+"""A request becomes an exported function: trace twice, compare, serialize flat. Runs in the worker.
+
+The student's functions see abstract arrays only: shapes and dtypes, never a hidden value.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aidl_jax import _compat
+from aidl_jax.errors import ProtocolError
+from aidl_jax.exercise import trees
+
+LIBRARIES = {"jax.numpy": jnp, "jax.nn": jax.nn, "jax.lax": jax.lax, "jax.random": jax.random}
+
+jax.tree_util.register_pytree_node(
+    trees.NamedTree,
+    lambda tree: (tuple(tree), (tree._name, tree._fields)),
+    lambda named, children: trees.NamedTree(named[0], named[1], children),
+)
+
+
+class AnswerError(TypeError):
+    """The student's function returned something that is no tree of arrays."""
+
+
+class Impure(Exception):
+    """The student's function did something else when it was traced again."""
+
+
+def export_request(body: Any, specs: Sequence[Any], functions: Mapping[str, Any]) -> tuple[bytes, trees.Structure]:
+    """Traces a request's expression at its shapes and serializes it.
+
+    Args:
+        body: the expression, as `aidl_jax.exercise.expressions.lower` wrote it.
+        specs: `[shape, dtype]` of each hidden input.
+        functions: the student's functions by name.
+
+    Returns:
+        The function from flat inputs to flat outputs, serialized by `jax.export` without
+        derivatives, and the tree structure of the answer.
+
+    Raises:
+        Impure: two traces gave two different computations.
+        AnswerError: the answer is not a tree of arrays and numbers.
+        Exception: whatever the student's code raises while it is traced.
+    """
+    structures: list[trees.Structure] = []
+
+    def flat(*inputs: jax.Array) -> list[jax.Array]:
+        answer = interpret(body, functions, inputs)
+        leaves, structure = trees.flatten(answer)
+        structures.append(structure)
+        return [_array(leaf) for leaf in leaves]
+
+    arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
+    first = _trace(flat, arguments)
+    second = _trace(flat, arguments)
+    if structures[0] != structures[1] or not _same(first, second):
+        raise Impure(
+            "two calls with the same arguments computed two different things",
+        )
+    _compat.check_key_reuse(second)
+    call = jax.jit(_compat.jaxpr_as_fun(second), keep_unused=True)
+    exported = jax.export.export(call, platforms=["cpu"])(*arguments)
+    return bytes(exported.serialize(vjp_order=0)), structures[1]
+
+
+def _trace(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> _compat.ClosedJaxpr:
+    """Traces anew: a fresh function and cleared caches, so that nothing of an earlier trace is reused."""
+    jax.clear_caches()
+
+    def fresh(*inputs: jax.Array) -> Any:
+        return flat(*inputs)
+
+    return jax.make_jaxpr(fresh)(*arguments)
+
+
+def _same(one: _compat.ClosedJaxpr, other: _compat.ClosedJaxpr) -> bool:
+    texts = [re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)) for closed in (one, other)]
+    return (
+        texts[0] == texts[1]
+        and len(one.consts) == len(other.consts)
+        and all(
+            np.array_equal(_plain(a), _plain(b), equal_nan=_plain(a).dtype.kind in "fc")
+            for a, b in zip(one.consts, other.consts, strict=True)
+        )
+    )
+
+
+def _plain(constant: Any) -> np.ndarray:
+    is_key = jnp.issubdtype(getattr(constant, "dtype", None), jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(constant) if is_key else constant)
+
+
+def _array(leaf: Any) -> jax.Array:
+    """A leaf of an answer as a strong array: a Python float is float32, a PRNG key its data."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(leaf)
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic) or type(leaf) in (bool, int, float):
+        array = jnp.asarray(leaf)
+        return jax.lax.convert_element_type(array, array.dtype)
+    raise AnswerError(f"your function returned {_kind(leaf)} where an array was expected")
+
+
+def _kind(leaf: Any) -> str:
+    if callable(leaf):
+        return f"a function ({getattr(leaf, '__name__', type(leaf).__name__)}); did you forget to call it"
+    return f"a value of type {type(leaf).__name__}"
+
+
+def interpret(
+    body: Any,
+    functions: Mapping[str, Any],
+    inputs: Sequence[Any],
+    streams: Sequence[Iterator[Any]] = (),
+) -> Any:
+    """The value of an expression, given the values of its inputs."""
+
+    def visit(node: Any, variables: Mapping[int, Any]) -> Any:
+        here = functools.partial(visit, variables=variables)
+        match node:
+            case ["input", index]:
+                return inputs[index]
+            case ["key", index]:
+                return jax.random.wrap_key_data(jnp.asarray(inputs[index]))
+            case ["student", name]:
+                return functions[name]
+            case ["library", name]:
+                return _library(name)
+            case ["static", plain]:
+                return _static(plain)
+            case ["variable", number]:
+                return variables[number]
+            case ["tree", structure, leaves]:
+                return trees.unflatten(structure, [here(leaf) for leaf in leaves])
+            case ["call", callee, args, kwargs]:
+                return here(callee)(*map(here, args), **{name: here(a) for name, a in kwargs.items()})
+            case ["function", parameters, inner]:
+                return lambda *args: visit(inner, {**variables, **dict(zip(parameters, args, strict=True))})
+            case ["transform", name, of, options]:
+                return _transform(name, here(of), options)
+            case ["attribute", of, name]:
+                return getattr(here(of), name)
+            case ["item", of, key]:
+                return here(of)[key]
+            case ["stream", index]:
+                return streams[index]
+        raise ProtocolError("an expression is malformed", given=repr(node)[:80])
+
+    return visit(body, {})
+
+
+def _library(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    if module not in LIBRARIES or attribute.startswith("_"):
+        raise ProtocolError("this is not a function of JAX that a request may name", given=name)
+    return getattr(LIBRARIES[module], attribute)
+
+
+def _static(plain: Any) -> Any:
+    match plain:
+        case ["plain", value]:
+            return value
+        case ["tuple", parts]:
+            return tuple(map(_static, parts))
+        case ["list", parts]:
+            return list(map(_static, parts))
+    raise ProtocolError("a static value is malformed", given=repr(plain)[:80])
+
+
+def _transform(name: str, of: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    given = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    match name:
+        case "grad" | "value_and_grad" | "vmap" | "jit":
+            return getattr(jax, name)(of, **given)
+        case "vjp":
+            return lambda primals, cotangents: jax.vjp(of, *primals)[1](cotangents)
+        case "jvp":
+            return lambda primals, tangents: jax.jvp(of, tuple(primals), tuple(tangents))
+    raise ProtocolError("this is not a transformation that a request may name", given=name)

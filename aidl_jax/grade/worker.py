@@ -1,0 +1,279 @@
+"""The worker: the only process in which student code runs. It holds no check and no expected value.
+
+It is told the hand-in once (`load`), then asked for exported functions (`trace`) and, for what is
+Python by nature, to run a generator whose input is served from outside (`iterate`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import linecache
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from aidl_jax.errors import ProtocolError
+from aidl_jax.exercise import trees
+from aidl_jax.grade import explain, extract, protocol
+
+MAX_PRINTED = 4_000
+
+
+class Printed(io.StringIO):
+    """What student code prints: its first 4,000 characters; the rest is counted, not kept."""
+
+    dropped = 0
+
+    def write(self, text: str) -> int:
+        room = MAX_PRINTED - self.tell()
+        super().write(text[:room])
+        self.dropped += max(len(text) - room, 0)
+        return len(text)
+
+    def text(self) -> str:
+        """What was kept, with a line on what was not."""
+        return self.getvalue() + (f"\n... and {self.dropped:,} more characters" if self.dropped else "")
+
+
+class Module:
+    """A hand-in's graded module, executed statement by statement.
+
+    A statement that fails breaks only the tasks that need it.
+    """
+
+    def __init__(self, found: extract.Extraction) -> None:
+        self.found = found
+        self.labels = {statement.cell.label for statement in found.statements}
+        self.broken: dict[int, dict[str, Any]] = {}
+        self.names: dict[str, Any] = {"__name__": "answer"}
+        for number in found.selected():
+            statement = found.statements[number]
+            text = statement.cell.text
+            linecache.cache[statement.cell.label] = (len(text), None, text.splitlines(True), statement.cell.label)
+            try:
+                exec(statement.compile(), self.names)
+            except BaseException as error:  # a hand-in may raise anything, SystemExit too
+                self.broken[number] = explain.explain(error, self.labels)
+
+    def error(self, task: str) -> dict[str, Any] | None:
+        """Why a task's function is not there, if it is not."""
+        if task not in self.found.needed:
+            return {"kind": "missing", "message": f"There is no function named {task}.", "line": None,
+                    "fix": f"Write `def {task}(...)`, spelled exactly so.", "traceback": None}  # fmt: skip
+        failed = sorted(self.found.needed[task] & self.broken.keys())
+        return self.broken[failed[0]] if failed else None
+
+    def with_wrong_answer(self, task: str, name: str, source: str) -> dict[str, Any]:
+        """The names of a copy of the module in which a wrong answer has taken a task's name."""
+        names = Module(self.found).names
+        scope = dict(names)
+        exec(compile(source, "wrong answer", "exec", dont_inherit=True), scope)
+        names[task] = scope[name]
+        return names
+
+
+class Worker:
+    """Answers the judge's messages for one hand-in."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self.source, self.sink = source, sink
+        self.module: Module | None = None
+        self.variants: dict[str, dict[str, Any]] = {}
+        self.sending = threading.Lock()
+
+    def serve(self) -> None:
+        """Answers until the judge closes the pipe."""
+        while True:
+            try:
+                message = protocol.read_message(self.source)
+            except EOFError:
+                return
+            watchdog = self._watch(message)
+            printed = Printed()
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+                try:
+                    answer = self.answer(message)
+                except ProtocolError:
+                    raise
+                except BaseException as error:  # student code may raise anything
+                    answer = {"error": self._explain(error)}
+            watchdog.cancel()
+            self._send({**answer, "printed": printed.text()})
+
+    def answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        """One message's answer."""
+        match message["do"]:
+            case "load":
+                return self._load(message)
+            case "trace":
+                from aidl_jax.grade import tracing
+
+                exported, structure = tracing.export_request(message["body"], message["specs"], self._names(message))
+                return {"exported": exported, "structure": structure}
+            case "iterate":
+                return self._iterate(message)
+        raise ProtocolError("the worker does not know this message", given=repr(message["do"])[:40])
+
+    def _load(self, message: dict[str, Any]) -> dict[str, Any]:
+        cells = [extract.Cell(label, text) for label, text in message["cells"]]
+        found = extract.extract(cells, message["tasks"])
+        self.module, self.variants = Module(found), {}
+        refused = {
+            task: self._refusal(use)
+            for task in message["tasks"]
+            if (use := extract.forbidden_use(found, task, message["forbidden"]))
+        }
+        errors = {task: refused.get(task) or self.module.error(task) for task in message["tasks"]}
+        if found.broken:
+            unreadable = self._unreadable(found.broken[0])
+            errors = {t: unreadable if e and e["kind"] == "missing" else e for t, e in errors.items()}
+        return {
+            "errors": {task: error for task, error in errors.items() if error},
+            "signatures": {task: found.signature(task) for task in message["tasks"]},
+        }
+
+    @staticmethod
+    def _refusal(use: extract.ForbiddenUse) -> dict[str, Any]:
+        return {
+            "kind": "forbidden",
+            "message": f"This uses {use.name}, which this exercise asks you to do without.",
+            "line": f"line {use.line}: {use.text}",
+            "fix": "Write that part yourself; it is what the exercise is about.",
+            "traceback": None,
+        }
+
+    @staticmethod
+    def _unreadable(broken: extract.BrokenCell) -> dict[str, Any]:
+        where = "" if broken.cell.label.endswith(".py") else f"{broken.cell.label}, "
+        return {
+            "kind": "SyntaxError",
+            "message": f"Python cannot read this file: {broken.message}.",
+            "line": f"{where}line {broken.line}: {broken.source_line}",
+            "fix": "Look at this line and the one before it for a missing bracket, quote, colon or indent.",
+            "traceback": None,
+        }
+
+    def _names(self, message: dict[str, Any]) -> dict[str, Any]:
+        assert self.module is not None
+        variant = message.get("variant")
+        if variant is None:
+            return self.module.names
+        task, name, source = variant
+        key = f"{task}/{name}"
+        if key not in self.variants:
+            self.variants[key] = self.module.with_wrong_answer(task, name, source)
+        return self.variants[key]
+
+    def _iterate(self, message: dict[str, Any]) -> dict[str, Any]:
+        from aidl_jax.grade.tracing import interpret
+
+        serving = threading.Event()
+        serving.set()
+        streams = [self._stream(index, serving) for index in range(message["streams"])]
+        outputs = interpret(message["body"], self._names(message), message["inputs"], streams)
+        try:
+            for count, output in enumerate(_iterator(outputs), start=1):
+                self._send({"event": "yield", "output": _plain(output)})
+                if count == message["limit"]:
+                    return {"event": "limit"}
+            return {"event": "end"}
+        finally:
+            serving.clear()
+
+    def _stream(self, index: int, serving: threading.Event) -> Iterator[Any]:
+        """An iterator that asks the judge for each element, until the run is over."""
+        while serving.is_set():
+            self._send({"event": "pull", "stream": index})
+            reply = protocol.read_message(self.source)
+            if "element" not in reply:
+                return
+            yield trees.unflatten(reply["structure"], reply["element"])
+
+    def _explain(self, error: BaseException) -> dict[str, Any]:
+        labels = self.module.labels if self.module else set()
+        said = explain.explain(error, labels)
+        if said["kind"] == "Impure":
+            said |= {
+                "message": "Your function computed two different things when it was called twice with the same arguments.",
+                "fix": "Let it depend on its arguments alone: no global that changes, no np.random, no time; "
+                "randomness comes from a key.",
+                "traceback": None,
+            }
+        if said["kind"] == "AnswerError":
+            said |= {"message": f"{str(error)[:1].upper()}{str(error)[1:]}.", "traceback": None}
+        return said
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with self.sending:
+            protocol.write_message(self.sink, message)
+
+    def _watch(self, message: dict[str, Any]) -> threading.Timer:
+        """After the time limit: say which line of the student's code is running, and end."""
+        main = threading.get_ident()
+        seconds = message["seconds"]
+
+        def end() -> None:
+            frames = traceback.extract_stack(sys._current_frames()[main])
+            labels = self.module.labels if self.module else {cell[0] for cell in message.get("cells", [])}
+            own = [frame for frame in frames if frame.filename in labels]
+            line = explain.place(own[-1]) if own else None
+            self._send({"error": {**TIMED_OUT, "line": line, "seconds": seconds}, "printed": ""})
+            os._exit(3)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+
+TIMED_OUT = {
+    "kind": "timeout",
+    "message": "Your code did not come to an end.",
+    "fix": "Check what ends the loop: does its condition ever become false?",
+    "traceback": None,
+}
+
+
+def _iterator(outputs: Any) -> Iterator[Any]:
+    try:
+        return iter(outputs)
+    except TypeError:
+        raise TypeError(f"it returned a value of type {type(outputs).__name__}, not a generator; use yield") from None
+
+
+def _plain(output: Any) -> list[Any]:
+    """A yielded value as plain data: the leaves and their structure, decoded strictly by the judge."""
+    leaves, structure = trees.flatten(output)
+    for leaf in leaves:
+        plain = type(leaf) in (bool, int, float, str) or isinstance(leaf, np.ndarray | np.generic)
+        if not plain:
+            raise TypeError(f"it yielded a value of type {type(leaf).__name__}, not a number, string or array")
+    return [structure, leaves]
+
+
+def main() -> None:
+    """Serves on the pipes this process was started with; student prints cannot reach them."""
+    source, sink = private_pipes()
+    import jax  # before the first message, so that the start-ups of both processes overlap
+    import jax.export
+
+    for name in ("print", "callback", "breakpoint"):  # they would not survive export
+        setattr(jax.debug, name, lambda *args, **kwargs: None)
+    sys.modules["aidl_jax.course"] = None  # type: ignore[assignment]  # importing it raises ImportError
+    Worker(source, sink).serve()
+
+
+def private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Moves standard input and output to descriptors of our own; prints then go nowhere."""
+    source = os.fdopen(os.dup(0), "rb")
+    sink = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+    return source, sink
