@@ -17,6 +17,7 @@ from aidl_jax.errors import CourseError
 from aidl_jax.exercise import trees
 from aidl_jax.exercise.expressions import Expression, Request, lower, value
 
+NARROW = {"float64": "float32", "complex128": "complex64", "int64": "int32", "uint64": "uint32"}
 EPS = float(np.finfo(np.float32).eps)
 SAFETY = 4
 SHOWN = 8
@@ -122,9 +123,7 @@ def compare_trees(got: Any, wanted: Any, *, length: int = 1, magnitude: Any = No
             trees.describe(got_structure),
             trees.describe(structure),
         )
-    magnitudes = (
-        trees.flatten(magnitude)[0] if isinstance(magnitude, dict | list | tuple) else [magnitude] * len(leaves)
-    )
+    magnitudes = _magnitudes(magnitude, structure, len(leaves))
     pairs = list(zip(trees.leaf_paths(structure), got_leaves, leaves, magnitudes, strict=True))
     for path, one, other, _ in pairs:  # shapes and dtypes of all before the values of any
         _compare_kind(path, np.asarray(one), np.asarray(other))
@@ -132,10 +131,23 @@ def compare_trees(got: Any, wanted: Any, *, length: int = 1, magnitude: Any = No
         _compare_values(path, np.asarray(one), np.asarray(other), length, size, atol)
 
 
+def _magnitudes(magnitude: Any, structure: trees.Structure, count: int) -> list[Any]:
+    if not isinstance(magnitude, dict | list | tuple):
+        return [magnitude] * count
+    leaves, given = trees.flatten(magnitude)
+    if given != structure:
+        raise CourseError(
+            "magnitude is built differently from what is expected",
+            given=trees.describe(given),
+            expected=f"one array or number for all, or {trees.describe(structure)}",
+        )
+    return leaves
+
+
 def _compare_kind(path: str, got: np.ndarray, expected: np.ndarray) -> None:
     if got.shape != expected.shape:
         raise Failure("shape", f"The shape is wrong{_at(path)}.", _shape(got), _shape(expected), where=path or None)
-    wanted = {"float64": "float32", "int64": "int32"}.get(expected.dtype.name, expected.dtype.name)
+    wanted = NARROW.get(expected.dtype.name, expected.dtype.name)
     if got.dtype.name != wanted:
         raise Failure("dtype", f"The dtype is wrong{_at(path)}.", got.dtype.name, wanted, where=path or None)
 
@@ -148,24 +160,26 @@ def _compare_values(
     finite = np.isfinite(other)
     if not exact and not np.isfinite(one[finite]).all():
         index = _first(~np.isfinite(one) & finite)
+        article = "an" if _number(got[index]).startswith("inf") else "a"
         raise Failure(
             "not finite",
-            f"There is a {_number(got[index])} where a number was expected{_at(path)}.",
+            f"There is {article} {_number(got[index])} where a number was expected{_at(path)}.",
             _number(got[index]),
             _number(expected[index]),
             _where(path, index),
         )
     if exact:
-        wrong, error = one != other, (one != other).astype(float)
+        wrong = one != other
+        error = np.abs(one.astype(float) - other.astype(float)) if got.dtype.kind in "iu" else wrong.astype(float)
     else:
         same = (one == other) | (np.isnan(one) & np.isnan(other))
-        error = np.where(same, 0.0, np.abs(np.where(finite, one - other, np.inf)))
+        error = np.abs(np.subtract(one, other, out=np.full(one.shape, np.inf, one.dtype), where=finite))
         if atol is None:
             atol = tolerance(expected[finite], length, magnitude)
-        wrong = error > atol
+        wrong = ~(same | (finite & (error <= atol)))
     if not wrong.any():
         return
-    index = _first(error == np.max(np.where(wrong, error, -1)))
+    index = _first(wrong & (error == np.max(np.where(wrong, error, -1))))
     many = f", the worst of {int(wrong.sum())} wrong elements of {got.size}" if got.size > 1 else ""
     raise Failure(
         "value",

@@ -47,7 +47,8 @@ class Course:
         session, _, name = short.strip("/").removesuffix(".py").rpartition("/")
         session = session.rpartition("/")[2]
         every = [(full, *full.split("/")) for full in self.names()]
-        exact = [full for full, s, n in every if n == name and s.startswith(session)]
+        exact = [full for full, s, n in every if n == name and s == session]
+        exact = exact or [full for full, s, n in every if n == name and s.startswith(session)]
         found = exact or [full for full, s, n in every if n.startswith(name) and s.startswith(session)]
         if len(found) == 1:
             return found[0]

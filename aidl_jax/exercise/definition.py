@@ -22,6 +22,7 @@ imported under `if TYPE_CHECKING:`.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable
@@ -93,16 +94,18 @@ class Task:
         """Adds a check; it is run on `draws` different draws.
 
         Raises:
-            CourseError: the check has no docstring.
+            CourseError: the check has no docstring, or no draws.
         """
 
         def add(run: CheckFunction) -> CheckFunction:
-            if not run.__doc__:
+            if draws < 1:
+                raise CourseError(f"the check {run.__name__!r} of {self.name!r} is never run", given=f"draws={draws}")
+            if not (run.__doc__ or "").strip():
                 raise CourseError(
                     f"the check {run.__name__!r} of {self.name!r} has no docstring",
                     fix="say in one sentence what it checks; students read it",
                 )
-            self.checks.append(Check(run.__name__, inspect.cleandoc(run.__doc__), run, draws))
+            self.checks.append(Check(run.__name__, inspect.cleandoc(run.__doc__ or "").strip(), run, draws))
             return run
 
         return add if run is None else add(run)
@@ -132,6 +135,11 @@ class Exercise:
     time_limit: float = 10.0
     tasks: dict[str, Task] = field(default_factory=dict, init=False)
 
+    def __post_init__(self) -> None:
+        if isinstance(self.forbidden, str):
+            raise CourseError("forbidden is a list of names", where=self.title, given=repr(self.forbidden))
+        self.forbidden = tuple(self.forbidden)
+
     def task(self, name: str, *, points: int, hints: Hints, needs: Iterable[str] = ()) -> Task:
         """Adds a task: a function that the student writes.
 
@@ -144,14 +152,17 @@ class Exercise:
         Raises:
             CourseError: a name used twice, or a need that is no earlier task.
         """
+        needs = tuple(needs)
         if name in self.tasks:
             raise CourseError(f"the task {name!r} is there twice", where=self.title)
         for need in needs:
             if need not in self.tasks:
                 raise CourseError(
-                    f"task {name!r} needs {need!r}", where=self.title, fix=close_matches(need, self.tasks)
+                    f"task {name!r} needs {need!r}, which is no earlier task",
+                    where=self.title,
+                    fix=close_matches(need, self.tasks),
                 )
-        self.tasks[name] = Task(name, points, tuple(needs), hints)
+        self.tasks[name] = Task(name, points, needs, hints)
         return self.tasks[name]
 
     @property
@@ -164,10 +175,22 @@ def _source(function: Callable[..., Any]) -> str:
     """The imports of its file (this package's apart), then the function without its decorators."""
     file = Path(inspect.getsourcefile(function) or "")
     text = file.read_text(encoding="utf-8")
-    tree = ast.parse(text)
-    node = next(n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == function.__name__)
+    tree = _parse(text)
+    first = inspect.unwrap(function).__code__.co_firstlineno  # a name may be there more than once
+    node = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and _first_line(n) == first), None)
+    if node is None:
+        raise CourseError("a wrong answer is written with def", where=f"{file}:{first}", given=function.__name__)
     lines = text.splitlines()[node.lineno - 1 : node.end_lineno]
     return "\n".join([*_imports(tree.body), *textwrap.dedent("\n".join(lines)).splitlines()]) + "\n"
+
+
+@functools.lru_cache(maxsize=8)  # a check file has dozens of wrong answers
+def _parse(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def _first_line(node: ast.FunctionDef) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
 def _imports(body: list[ast.stmt]) -> list[str]:

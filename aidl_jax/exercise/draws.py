@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from aidl_jax.errors import CourseError
 from aidl_jax.exercise.expressions import Key
 
 Simplify = Callable[[np.ndarray], Iterator[np.ndarray]]
@@ -63,9 +64,17 @@ class Draw:
         return self._take(drawn, lambda array: _within(_simpler_floats(array), low, high))
 
     def integers(self, low: int, high: int, *shape: int) -> np.ndarray:
-        """Integers from `low` up to, not including, `high`, int32 [*shape]."""
+        """Integers from `low` up to, not including, `high`, int32 [*shape].
+
+        Raises:
+            CourseError: a bound that int32 cannot hold.
+        """
+        if low < -(2**31) or high > 2**31:
+            raise CourseError(
+                "integers are drawn as int32", given=f"low {low} and high {high}", expected="-2**31 to 2**31"
+            )
         drawn = np.asarray(self._generator.integers(low, high, shape), np.int32)
-        return self._take(drawn, lambda array: iter([np.full_like(array, low), (array - low) // 2 + low]))
+        return self._take(drawn, lambda array: _simpler_integers(array, low))
 
     def permutation(self, length: int) -> np.ndarray:
         """The integers below `length` in a random order, int32 [length]."""
@@ -82,7 +91,7 @@ class Draw:
     def _take(self, array: np.ndarray, simpler: Simplify | None) -> np.ndarray:
         array = self._replaced.get(len(self.log), array)
         self.log.append(Drawn(array, simpler))
-        return array
+        return array.copy()  # a check may write into it
 
 
 def _simpler_floats(array: np.ndarray) -> Iterator[np.ndarray]:
@@ -97,6 +106,11 @@ def _simpler_floats(array: np.ndarray) -> Iterator[np.ndarray]:
         yield np.where(first, array, 0.0)
         yield np.where(first, 0.0, array)
     yield float32_grid(array / 2)
+
+
+def _simpler_integers(array: np.ndarray, low: int) -> Iterator[np.ndarray]:
+    yield np.full_like(array, low)
+    yield ((array.astype(np.int64) - low) // 2 + low).astype(np.int32)
 
 
 def _within(candidates: Iterator[np.ndarray], low: float, high: float) -> Iterator[np.ndarray]:

@@ -297,7 +297,8 @@ def hidden(array: np.ndarray) -> np.ndarray:
         raise CourseError(
             "this dtype cannot be a hidden input", given=array.dtype.name, expected=", ".join(INPUT_DTYPES)
         )
-    sent = array.astype(narrow)
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        sent = array.astype(narrow)
     if not np.array_equal(sent, array, equal_nan=narrow == "float32"):
         raise CourseError(
             f"a hidden input has values that {narrow} cannot hold exactly",
@@ -394,10 +395,11 @@ def describe(expression: Expression) -> str:
                 return trees.describe(structure, lambda index: visit(leaves[index]))
             case "call", (callee, args, kwargs):
                 inside = [visit(a) for a in args] + [f"{k}={visit(a)}" for k, a in kwargs.items()]
-                return f"{visit(callee)}({', '.join(inside)})"
+                called = f"({visit(callee)})" if callee.op == "function" else visit(callee)
+                return f"{called}({', '.join(inside)})"
             case "function", (parameters, body):
                 for parameter in parameters:
-                    names[id(parameter)] = "pqrstuvw"[len(names) % 8]
+                    names.setdefault(id(parameter), "pqrstuvw"[len(names) % 8])
                 return f"lambda {', '.join(names[id(p)] for p in parameters)}: {visit(body)}"
             case "transform", (name, of, _):
                 return f"{name}({visit(of)})"

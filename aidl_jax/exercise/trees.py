@@ -15,6 +15,7 @@ anything else is a leaf. Its structure is plain data that msgpack and JSON can h
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -105,24 +106,28 @@ def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
             case ["leaf", int(index)] if 0 <= index < len(leaves) and index not in used:
                 used.add(index)
                 return leaves[index]
-            case ["list", list(children)] if depth < MAX_DEPTH:
+            case ["list", list(children)] if depth <= MAX_DEPTH:
                 return [build(child, depth + 1) for child in children]
-            case ["tuple", list(children)] if depth < MAX_DEPTH:
+            case ["tuple", list(children)] if depth <= MAX_DEPTH:
                 return tuple(build(child, depth + 1) for child in children)
-            case ["dict", list(keys), list(children)] if depth < MAX_DEPTH and len(keys) == len(children):
-                if all(type(key) in (str, int) for key in keys):
+            case ["dict", list(keys), list(children)] if depth <= MAX_DEPTH and len(keys) == len(children):
+                if all(type(key) in (str, int) for key in keys) and _distinct(keys):
                     return {k: build(c, depth + 1) for k, c in zip(keys, children, strict=True)}
-            case ["namedtuple", str(name), list(fields), list(children)] if depth < MAX_DEPTH and len(fields) == len(
+            case ["namedtuple", str(name), list(fields), list(children)] if depth <= MAX_DEPTH and len(fields) == len(
                 children
             ):
-                if all(isinstance(f, str) and f.isidentifier() for f in [name, *fields]):
+                if all(isinstance(f, str) and f.isidentifier() for f in [name, *fields]) and _distinct(fields):
                     return NamedTree(name, fields, [build(c, depth + 1) for c in children])
-        raise ProtocolError("a tree's structure is malformed", given=repr(node)[:80])
+        raise ProtocolError("a tree's structure is malformed", given=reprlib.repr(node)[:80])
 
     tree = build(structure, 0)
     if len(used) != len(leaves):
         raise ProtocolError("a tree's structure does not use every leaf", given=f"{len(leaves)} leaves")
     return tree
+
+
+def _distinct(names: list[Any]) -> bool:
+    return len(set(names)) == len(names)
 
 
 def leaf_paths(structure: Structure, prefix: str = "") -> list[str]:
@@ -168,4 +173,4 @@ def describe(structure: Structure, leaf: Callable[[int], str] = lambda index: "*
             return (
                 "(" + ", ".join(describe(child, leaf) for child in children) + ("," if len(children) == 1 else "") + ")"
             )
-    raise ProtocolError("a tree's structure is malformed", given=repr(structure)[:80])
+    raise ProtocolError("a tree's structure is malformed", given=reprlib.repr(structure)[:80])

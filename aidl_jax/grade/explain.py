@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
 import re
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Any
 
 MAX_TEXT = 4_000
+TRACER = r"\b[\w.]*Tracer\b(?:[(<][^()<>]*[)>])?"  # what JAX calls an array without a value, in its own messages
 
 Words = tuple[str, str | None]
 
@@ -20,14 +23,20 @@ def explain(error: BaseException, labels: Collection[str]) -> dict[str, Any]:
         error: what the student's code, or JAX on its behalf, raised.
         labels: the file names of the student's code, to find their own line.
     """
-    message, fix = _words(error)
+    unsupported = isinstance(error, NotImplementedError) and not _raised_in(error.__traceback__, labels)
+    message, fix = _by_text(error) if unsupported else _words(error)
     return {
-        "kind": type(error).__name__,
-        "message": message[:MAX_TEXT],
+        "kind": "unsupported" if unsupported else type(error).__name__,
+        "message": encodable(message)[:MAX_TEXT],
         "line": own_line(error.__traceback__, labels),
         "fix": fix,
-        "traceback": scrub("".join(traceback.format_exception(error)))[-MAX_TEXT:],
+        "traceback": scrub(encodable("".join(traceback.format_exception(error))))[-MAX_TEXT:],
     }
+
+
+def encodable(text: str) -> str:
+    """With half characters (lone surrogates), which UTF-8 does not have, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def own_line(trace: TracebackType | None, labels: Collection[str]) -> str | None:
@@ -36,11 +45,44 @@ def own_line(trace: TracebackType | None, labels: Collection[str]) -> str | None
     return place(own[-1]) if own else None
 
 
+def _raised_in(trace: TracebackType | None, labels: Collection[str]) -> bool:
+    """Whether the student's own `raise` ended it; JAX hides its frames, so the line has to be looked at."""
+    frames = traceback.extract_tb(trace)
+    return bool(frames) and frames[-1].filename in labels and "raise" in (frames[-1].line or "")
+
+
 def place(frame: traceback.FrameSummary) -> str:
     """One frame as a student reads it."""
     file = "" if frame.filename.endswith(".py") else f"{frame.filename}, "
     function = "" if frame.name == "<module>" else f", in {frame.name}"
-    return f"{file}line {frame.lineno}{function}: {(frame.line or '').strip()}"
+    return encodable(f"{file}line {frame.lineno}{function}: {(frame.line or '').strip()}")
+
+
+def endless_line(own: Sequence[traceback.FrameSummary]) -> str | None:
+    """The loop that a program is in: the outermost `while`, else the outermost `for`.
+
+    Where it stands inside the loop differs from run to run; the loop does not.
+
+    Args:
+        own: the frames of the student's code, the outermost first.
+    """
+    loops = [(frame, loop) for frame in own for loop in _loops_around(frame)]
+    for kind in (ast.While, ast.For):
+        for frame, loop in loops:
+            if isinstance(loop, kind):
+                text = linecache.getline(frame.filename, loop.lineno)
+                return place(traceback.FrameSummary(frame.filename, loop.lineno, frame.name, line=text))
+    return None
+
+
+def _loops_around(frame: traceback.FrameSummary) -> list[ast.While | ast.For]:
+    tree = ast.parse("".join(linecache.getlines(frame.filename)))
+    number = frame.lineno or 0
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.While | ast.For) and node.lineno <= number <= (node.end_lineno or 0)
+    ]
 
 
 def scrub(text: str) -> str:
@@ -50,14 +92,16 @@ def scrub(text: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = scrub(str(error)).strip().splitlines()
-    return lines[0].strip() if lines else ""
+    return re.sub(TRACER, "JAX array", lines[0].strip()) if lines else ""
 
 
 def _words(error: BaseException) -> Words:
     names = [cls.__name__ for cls in type(error).__mro__]
     by_name = next((BY_NAME[name] for name in names if name in BY_NAME), None)
-    if by_name is not None:
-        return by_name(error)
+    return by_name(error) if by_name is not None else _by_text(error)
+
+
+def _by_text(error: BaseException) -> Words:
     text = str(error)
     for pattern, words in BY_TEXT:
         found = re.search(pattern, text)
@@ -69,11 +113,14 @@ def _words(error: BaseException) -> Words:
 
 def _not_implemented(error: BaseException) -> Words:
     said = _first_line(error)
-    return f"This is still to be written ({said})." if said else "This is still to be written.", None
+    return (f"{said.rstrip('.')}." if said else "This is still to be written."), None
 
 
 def _import(error: BaseException) -> Words:
     name = getattr(error, "name", None)
+    absent = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
+    if absent:
+        return f"There is no {absent[1]!r} in {absent[2]!r} to import.", "Check the spelling of both names."
     said = f"The module {name!r} cannot be imported here" if name else "An import failed"
     if not isinstance(error, ModuleNotFoundError) or name is None:
         said += f" ({_first_line(error)})"
@@ -88,10 +135,15 @@ def _bool(error: BaseException) -> Words:
 
 
 def _concrete(error: BaseException) -> Words:
+    if "size argument" in str(error):
+        return (
+            "The size of the result would depend on values, and while JAX traces a function there are none yet.",
+            "Use jnp.where with three arguments, which keeps the shape, or give the function a `size=`.",
+        )
     return (
-        "Python needed a plain number here (for float(), int() or a shape), but while JAX traces a function "
+        "Python needed a plain number here (for float(), int(), .item() or a shape), but while JAX traces a function "
         "its arrays have no value yet.",
-        "Keep it an array: drop float() or int(), and take sizes from `.shape`, which is known.",
+        "Keep it an array: drop float(), int() or .item(), and take sizes from `.shape`, which is known.",
     )
 
 
@@ -112,7 +164,8 @@ def _numpy(error: BaseException) -> Words:
 
 def _leak(error: BaseException) -> Words:
     return (
-        "An array of an earlier trace was used after that trace had ended: it was kept in a global, a list or an attribute.",
+        "An array that was kept from an earlier call, in a global, a list or an attribute, was used again; "
+        "while JAX traces a function, its arrays are good for that one call.",
         "Return the value from your function instead of storing it outside; nothing may be written outside a pure function.",
     )
 
@@ -133,6 +186,12 @@ def _key(error: BaseException) -> Words:
 
 def _name(error: BaseException) -> Words:
     return f"{_first_line(error)[:1].upper()}{_first_line(error)[1:]}.", "Define it, import it, or check the spelling."
+
+
+def _unbound(error: BaseException) -> Words:
+    named = re.search(r"'(\w+)'", str(error))
+    which = f"The variable {named[1]!r}" if named else "A variable"
+    return f"{which} is used before it has a value.", "Give it a value on every path that leads to this line."
 
 
 def _memory(error: BaseException) -> Words:
@@ -157,6 +216,7 @@ BY_NAME: dict[str, Callable[[BaseException], Words]] = {
     "ConcretizationTypeError": _concrete,
     "UnexpectedTracerError": _leak,
     "KeyReuseError": _key,
+    "UnboundLocalError": _unbound,
     "NameError": _name,
     "MemoryError": _memory,
     "RecursionError": _recursion,
@@ -172,14 +232,14 @@ BY_TEXT: list[tuple[str, Callable[[re.Match[str]], Words]]] = [
         ),
     ),
     (
-        r"(?:incompatible shapes for broadcasting|Incompatible shapes for broadcasting)[^(]*(\(.*\))",
+        r"(?:[Ii]ncompatible shapes for broadcasting|could not be broadcast together)[^(]*(\(.*\))",
         lambda m: (
-            f"Two arrays have shapes that do not fit together: {m[1].rstrip(']. ')}.",
+            f"Two arrays have shapes that do not fit together: {m[1]}.",
             "Shapes are matched from the last axis: sizes must be equal or 1. Print `.shape`, then sum over or add an axis.",
         ),
     ),
     (
-        r"matmul: Input operand|matmul input operand|dot_general requires",
+        r"matmul: Input operand|matmul input operand|Incompatible \w+ for matmul|dot_general requires|not aligned: ",
         lambda m: (
             "A matrix product was given arrays whose shapes do not fit.",
             "Print the `.shape` of both; one of them may need `.T`.",
@@ -190,6 +250,41 @@ BY_TEXT: list[tuple[str, Callable[[re.Match[str]], Words]]] = [
         lambda m: ("JAX arrays cannot be changed in place.", "Make a new one: x = x.at[index].set(value)."),
     ),
     (
+        r"setting an array element with a sequence\.$",
+        lambda m: (
+            "A NumPy array was given a JAX array to keep; NumPy needs its value, and while JAX traces there is none yet.",
+            "Make the array with jnp, and set with x = x.at[index].set(value).",
+        ),
+    ),
+    (
+        r"truth value of an array with more than one element",
+        lambda m: (
+            "Python needed one True or False here (for `if`, `and`, `or` or `not`), and this array has many.",
+            "Combine arrays with & and |, each comparison in brackets; choose with jnp.where; reduce with jnp.all or jnp.any.",
+        ),
+    ),
+    (
+        r"Only integer scalar arrays can be converted to a scalar index",
+        lambda m: (
+            "Python needed a plain integer here (for range() or an index), and was given an array.",
+            "Use a size from `.shape`, or a loop of JAX's: jax.lax.fori_loop or jax.lax.scan.",
+        ),
+    ),
+    (
+        r"Shapes must be 1D sequences of concrete values",
+        lambda m: (
+            "A shape must be made of plain integers; here it depends on the values of an array.",
+            "Take sizes from `.shape` of an input, which is known.",
+        ),
+    ),
+    (
+        r"Gradient only defined for scalar-output functions. Output was None",
+        lambda m: (
+            "The function that was given to jax.grad returns None.",
+            "Did you forget `return`? It must return the loss, a single number.",
+        ),
+    ),
+    (
         r"Gradient only defined for scalar-output functions",
         lambda m: (
             "jax.grad was given a function that returns more than one number.",
@@ -197,10 +292,24 @@ BY_TEXT: list[tuple[str, Callable[[re.Match[str]], Words]]] = [
         ),
     ),
     (
-        r"scan body function carry input and carry output must have equal types|scan carry output and input must have",
+        r"Reverse-mode differentiation does not work for lax.while_loop",
         lambda m: (
-            "The carry that your scan step returns has another structure, shape or dtype than the carry it was given.",
+            "JAX cannot differentiate backwards through a loop whose number of steps is not known beforehand.",
+            "Use jax.lax.scan, or jax.lax.fori_loop with plain numbers as its bounds.",
+        ),
+    ),
+    (
+        r"(?:body function carry|body_fun) \w+ and (?:carry )?\w+ must have",
+        lambda m: (
+            "The carry that your loop's step returns has another structure, shape or dtype than the carry it was given.",
             "Return the new carry in the same form, and check that nothing changes from () to (1,) or from int to float.",
+        ),
+    ),
+    (
+        r"(?:branches|branch \d+|true_fun|false_fun) .*must have|branch outputs must",
+        lambda m: (
+            "The branches of a jax.lax.cond or jax.lax.switch return different structures, shapes or dtypes.",
+            "Let all branches return the same form; compare the `.shape` and `.dtype` of what they return.",
         ),
     ),
     (
@@ -211,14 +320,15 @@ BY_TEXT: list[tuple[str, Callable[[re.Match[str]], Words]]] = [
         ),
     ),
     (
-        r"missing \d+ required positional argument|takes .* positional argument|unexpected keyword argument",
+        r"missing \d+ required (?:positional|keyword-only) argument|takes .*positional argument|unexpected keyword argument"
+        r"|got multiple values for argument",
         lambda m: (
-            f"A function was called with the wrong arguments: {m.string.splitlines()[0]}.",
+            f"A function was called with the wrong arguments: {m.string.splitlines()[0].rstrip('.')}.",
             "Compare the call with the function's signature; a task's signature must stay as it was given.",
         ),
     ),
     (
-        r"[Cc]allback|Effects .* not supported|io_callback|pure_callback",
+        r"(?:pure|io|debug|host)_callback",
         lambda m: (
             "Your function calls back into Python while it runs, which a compiled function cannot take along.",
             "Write it with jax.numpy alone; for a look at values use jax.debug.print.",

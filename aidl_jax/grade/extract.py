@@ -10,11 +10,13 @@ import __future__
 
 import ast
 import dis
+import inspect
 import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 ALWAYS_FORBIDDEN = ("aidl_jax.course", "aidl_jax.exercise", "aidl_jax.grade")
+COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Statement:
-    """One top-level statement: what it defines, and which global names it uses."""
+    """One top-level statement.
+
+    Attributes:
+        cell, node: where it stands, and its syntax tree.
+        defines: the global names that it stores; "*" where it imports everything from a module.
+        uses_now: the global names that it loads while it runs: in decorators, defaults, a class's body.
+        uses_later: those that the functions inside it use when they are called.
+        flags: the compiler flags of the `from __future__` imports before it.
+    """
 
     cell: Cell
     node: ast.stmt
     defines: frozenset[str]
-    uses: frozenset[str]
+    uses_now: frozenset[str]
+    uses_later: frozenset[str]
     flags: int
 
     def compile(self) -> types.CodeType:
@@ -42,7 +53,7 @@ class Statement:
     @property
     def text(self) -> str:
         """Its source, decorators and comments inside it included."""
-        lines = self.cell.text.splitlines()
+        lines = source_lines(self.cell.text)
         first = min([self.node.lineno, *(d.lineno for d in getattr(self.node, "decorator_list", []))])
         alone = not lines[first - 1][: self.node.col_offset].strip() if first == self.node.lineno else True
         tail = lines[(self.node.end_lineno or first) - 1].encode()[self.node.end_col_offset or 0 :].decode().strip()
@@ -62,7 +73,7 @@ class BrokenCell:
     @property
     def source_line(self) -> str:
         """The line it stops at."""
-        lines = self.cell.text.splitlines()
+        lines = source_lines(self.cell.text)
         return lines[self.line - 1].strip() if 0 < self.line <= len(lines) else ""
 
 
@@ -90,13 +101,18 @@ class Extraction:
         future = ["from __future__ import annotations"] if any(p.flags for p in parts) else []
         return "\n\n".join([*future, *(part.text for part in parts)]) + "\n"
 
+    def definition(self, task: str) -> Statement | None:
+        """A task's last definition."""
+        last = _last_definition(self.statements, task, len(self.statements))
+        return None if last is None else self.statements[last]
+
     def signature(self, task: str) -> list[str]:
         """The parameter names of a task's last definition, as far as they can be read."""
-        for number in sorted(self.needed.get(task, ()), reverse=True):
-            node = self.statements[number].node
-            if isinstance(node, ast.FunctionDef) and node.name == task:
-                return [a.arg for a in [*node.args.posonlyargs, *node.args.args]]
-        return []
+        found = self.definition(task)
+        if found is None or not isinstance(found.node, ast.FunctionDef):
+            return []
+        arguments = found.node.args
+        return [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
 
 
 def extract(cells: Iterable[Cell], tasks: Iterable[str]) -> Extraction:
@@ -124,18 +140,18 @@ def extract(cells: Iterable[Cell], tasks: Iterable[str]) -> Extraction:
 
 
 def _parse(cell: Cell) -> ast.Module | BrokenCell:
-    first_error: BrokenCell | None = None
+    broken: BrokenCell | None = None
     for text in (cell.text, without_magics(cell.text)):
         try:
             tree = ast.parse(text, cell.label)
             compile(tree, cell.label, "exec", dont_inherit=True)
             return tree
         except SyntaxError as error:
-            first_error = first_error or BrokenCell(cell, error.lineno or 0, error.msg)
+            broken = BrokenCell(cell, error.lineno or 0, error.msg)
         except (ValueError, RecursionError, MemoryError) as error:  # null bytes; absurd nesting
-            first_error = first_error or BrokenCell(cell, 0, str(error) or type(error).__name__)
-    assert first_error is not None
-    return first_error
+            broken = BrokenCell(cell, 0, str(error) or type(error).__name__)
+    assert broken is not None
+    return broken  # what is wrong without the magics
 
 
 def without_magics(text: str) -> str:
@@ -148,9 +164,18 @@ def without_magics(text: str) -> str:
         return ""
     lines = (
         "" if line.lstrip().startswith(("%", "!")) or line.rstrip().endswith("?") else line
-        for line in text.splitlines()
+        for line in source_lines(text)
     )
     return "\n".join(lines)
+
+
+def source_lines(text: str) -> list[str]:
+    """The lines as Python counts them: a form feed or a Unicode line separator ends none.
+
+    >>> source_lines("a\\x0cb\\r\\nc")
+    ['a\\x0cb', 'c']
+    """
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _statements(cell: Cell, tree: ast.Module) -> Iterator[Statement]:
@@ -162,8 +187,10 @@ def _statements(cell: Cell, tree: ast.Module) -> Iterator[Statement]:
             continue
         if isinstance(node, ast.Expr) or _is_main_block(node):
             continue
-        defines, uses = _names(_compile(node, cell.label, flags))
-        yield Statement(cell, node, frozenset(defines), frozenset(uses), flags)
+        defines, now, later = _names(_compile(node, cell.label, flags))
+        if any(isinstance(part, ast.alias) and part.name == "*" for part in ast.walk(node)):
+            defines.add("*")
+        yield Statement(cell, node, frozenset(defines), frozenset(now), frozenset(later), flags)
 
 
 def _is_main_block(node: ast.stmt) -> bool:
@@ -174,19 +201,25 @@ def _compile(node: ast.stmt, label: str, flags: int) -> types.CodeType:
     return compile(ast.Module([node], []), label, "exec", flags=flags, dont_inherit=True)
 
 
-def _names(code: types.CodeType) -> tuple[set[str], set[str]]:
-    """Global names that a statement's code stores, and those it loads, functions inside included."""
-    defines, uses = set(), set()
+def _names(code: types.CodeType) -> tuple[set[str], set[str], set[str]]:
+    """Global names that code stores, those it loads while it runs, and those that functions inside it use."""
+    defines: set[str] = set()
+    now: set[str] = set()
+    later: set[str] = set()
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
             defines.add(instruction.argval)
         elif instruction.opname in ("LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"):
-            uses.add(instruction.argval)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            inner_defines, inner_uses = _names(constant)
-            uses |= inner_uses | inner_defines  # a name stored by an inner `global` must exist before
-    return defines, uses
+            now.add(instruction.argval)
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            inner_defines, inner_now, inner_later = _names(inner)
+            is_class = not inner.co_flags & inspect.CO_OPTIMIZED  # what its body stores are its attributes
+            if is_class or inner.co_name in COMPREHENSIONS:
+                now, later = now | inner_now, later | inner_later
+            else:  # a name stored by an inner `global` must exist before
+                later |= inner_defines | inner_now | inner_later
+    return defines, now, later
 
 
 def _last_definition(statements: Sequence[Statement], name: str, before: int) -> int | None:
@@ -194,24 +227,32 @@ def _last_definition(statements: Sequence[Statement], name: str, before: int) ->
 
 
 def _closure(statements: Sequence[Statement], start: int) -> set[int]:
-    """A statement and all it needs: the last definition of each name it uses.
+    """A statement and all it needs: the definition of each name that stands when the name is used.
 
-    A statement that uses the name it defines (`x = x + 1`) needs the definition before it too.
+    While a statement runs, that is the last definition before it (`x = x + 1`); in a function, the last
+    one before the call: the end of the hand-in for a task, `table = make_table()` for `make_table`.
     """
-    needed, waiting = set(), [start]
+    seen: set[tuple[int, int]] = set()
+    waiting = [(start, len(statements))]
     while waiting:
-        number = waiting.pop()
-        if number in needed:
+        number, call = waiting.pop()
+        if (number, call) in seen:
             continue
-        needed.add(number)
+        seen.add((number, call))
         statement = statements[number]
-        is_definition = isinstance(statement.node, ast.FunctionDef | ast.ClassDef)
-        for name in statement.uses:
-            before = number if name in statement.defines and not is_definition else len(statements)
-            found = _last_definition(statements, name, before)
-            if found is not None:
-                waiting.append(found)
-    return needed
+        only_defines = isinstance(statement.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        for name in statement.uses_now | (frozenset() if only_defines else statement.uses_later):
+            for found in _definitions(statements, name, number):
+                waiting += [(found, number), (found, call)]
+        for name in statement.uses_later:
+            waiting += [(found, call) for found in _definitions(statements, name, call)]
+    return {number for number, _ in seen}
+
+
+def _definitions(statements: Sequence[Statement], name: str, before: int) -> list[int]:
+    """The last definition of a name, or else every star import that may have brought it."""
+    last = _last_definition(statements, name, before)
+    return [last] if last is not None else [n for n in range(before) if "*" in statements[n].defines]
 
 
 @dataclass(frozen=True)
@@ -240,7 +281,7 @@ def forbidden_use(found: Extraction, task: str, forbidden: Iterable[str]) -> For
             if hit is None and path.endswith(".*"):  # a star import may bring a forbidden name along
                 hit = next((name for name in names if name.startswith(path[:-1])), None)
             if hit is not None:
-                line = statement.cell.text.splitlines()[node.lineno - 1].strip()
+                line = source_lines(statement.cell.text)[node.lineno - 1].strip()
                 return ForbiddenUse(hit, statement.cell.label, node.lineno, line)
     return None
 

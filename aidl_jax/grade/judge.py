@@ -5,6 +5,7 @@ It compares NumPy arrays and never runs student code, nor starts XLA.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 from collections.abc import Callable
@@ -111,7 +112,9 @@ def _judge_task(name: str, task: Task, session: Session, seed: int, draws: int |
             label = f"{name}/{task.name}/{check.name}/{number}"
             try:
                 failure = _fails(check, task, session, session, Draw(seed, label))
-            except Exception as error:  # the check itself is wrong, or a process could not be started
+            except GraderFault as fault:
+                return _ungraded(task, str(fault))
+            except Exception as error:  # the check itself is wrong
                 return _ungraded(task, f"the check {check.name!r} raised {type(error).__name__}: {error}")
             if failure is not None:
                 record = CheckRecord(
@@ -136,26 +139,32 @@ def _fails(check: Check, task: Task, session: Session, answerer: Answerer, draw:
     except Failure as failure:
         if failure.request is None and session.log:
             failure.request = session.log[-1].request
+        if failure.printed is None:
+            failure.printed = next((a.printed for a in session.log if a.printed), None)
         return failure
     return None
 
 
 def _explain(check: Check, task: Task, session: Session, seed: int, label: str, failure: Failure) -> FailureRecord:
     """Matches a failing case with known wrong answers, then makes it simpler."""
+    if failure.kind in NOT_EXPLAINED:
+        return _failure_record(failure, session.signatures, [])
     kept = list(session.log)
     draw, own = Draw(seed, label), _outcomes(check, task, session, session, Draw(seed, label))
     _fails(check, task, session, session, draw)  # to know what was drawn
     sentences = []
-    if failure.kind not in NOT_EXPLAINED:
-        for wrong in task.wrong_answers:
-            variant = VariantSession(session, (task.name, wrong))
-            if _same_outcomes(own, _outcomes(check, task, session, variant, Draw(seed, label)), failure.kind):
-                sentences.append(wrong.sentence)
+    for wrong in task.wrong_answers:
+        variant = VariantSession(session, (task.name, wrong))
+        if _same_outcomes(own, _outcomes(check, task, session, variant, Draw(seed, label)), failure.kind):
+            sentences.append(wrong.sentence)
     simplest = failure
     if failure.kind in SHRINKABLE and _small(failure.request):
 
         def still_fails(replaced: dict[int, np.ndarray]) -> bool:
-            found = _fails(check, task, session, session, Draw(seed, label, replaced))
+            try:
+                found = _fails(check, task, session, session, Draw(seed, label, replaced))
+            except Exception:  # a simpler input may be outside of what the check can deal with
+                return False
             return found is not None and found.kind == failure.kind
 
         replaced = shrink(draw.log, still_fails)
@@ -171,7 +180,8 @@ def _small(request: Request | None) -> bool:
 def _outcomes(check: Check, task: Task, session: Session, answerer: Answerer, draw: Draw) -> list[Answered]:
     """What each request of a check came to, with the wrong answer or without."""
     session.log.clear()
-    _fails(check, task, session, answerer, draw)
+    with contextlib.suppress(Exception):  # a wrong answer may be more than the check can deal with; its requests count
+        _fails(check, task, session, answerer, draw)
     return list(session.log)
 
 

@@ -67,6 +67,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=self.scratch,
+                start_new_session=True,  # Ctrl-C reaches the judge alone, which then ends this process
                 env={name: os.environ[name] for name in INHERITED if name in os.environ} | SETTINGS,
             )
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -125,7 +126,9 @@ class Process:
     def _died(self) -> Died:
         with contextlib.suppress(subprocess.TimeoutExpired):  # it may close its pipe and live on; `close` ends it
             self.child.wait(timeout=1.0)
-        last_words = self._stderr.read_bytes()[-STDERR_SHOWN:].decode("utf-8", "replace").strip()
+        last_words = ""
+        with contextlib.suppress(FileNotFoundError):  # `close` has removed it
+            last_words = self._stderr.read_bytes()[-STDERR_SHOWN:].decode("utf-8", "replace").strip()
         self.close()
         return Died(f"the {self.role} ended", given=f"exit status {self.child.returncode}", last_words=last_words)
 

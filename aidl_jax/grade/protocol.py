@@ -77,7 +77,7 @@ def read_message(stream: IO[bytes], limit: int = MAX_MESSAGE) -> dict[str, Any]:
 
 
 def encode(value: Any) -> bytes:
-    """Plain data and NumPy arrays as msgpack bytes.
+    """Plain data and NumPy arrays as msgpack bytes; a tuple is refused, since it would come back as a list.
 
     >>> decode(encode({"x": np.arange(3, dtype="int32")}))
     {'x': array([0, 1, 2], dtype=int32)}
@@ -89,13 +89,13 @@ def encode(value: Any) -> bytes:
 
 
 def decode(payload: bytes) -> Any:
-    """The value that `encode` was given; tuples come back as lists.
+    """The value that `encode` was given.
 
     Raises:
         ProtocolError: malformed bytes, an unknown dtype, a shape that does not fit the bytes.
     """
     try:
-        return msgpack.unpackb(payload, ext_hook=_unpack_array, raw=False, strict_map_key=False)
+        return msgpack.unpackb(payload, ext_hook=_unpack_array, raw=False, strict_map_key=False, timestamp=1)
     except ProtocolError:
         raise
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
@@ -107,7 +107,8 @@ def _pack_array(value: Any) -> msgpack.ExtType:
         value = np.asarray(value)
     if not isinstance(value, np.ndarray) or value.dtype.name not in DTYPES:
         raise TypeError(f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip())
-    header = [value.dtype.name, list(value.shape), np.ascontiguousarray(value).tobytes()]
+    native = value.astype(value.dtype.newbyteorder("="), copy=False)
+    header = [value.dtype.name, list(value.shape), native.tobytes()]
     return msgpack.ExtType(ARRAY, msgpack.packb(header, use_bin_type=True))
 
 

@@ -37,6 +37,8 @@ class Runner:
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """One message's answer."""
         match message["do"]:
+            case "hello":
+                return {}
             case "load":
                 return self._load(message["exported"], message["specs"])
             case "run":

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from aidl_jax.errors import ProtocolError
+from aidl_jax.errors import AidlError, ProtocolError
 from aidl_jax.exercise import Exercise, Failure, WrongAnswer, trees
 from aidl_jax.exercise.expressions import Request, Transcript
 from aidl_jax.grade import protocol
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.process import Deadline, Died, Process, TimedOut
 
-START_LIMIT = 120.0  # seconds for a process to start and read a hand-in, over the time limit
+START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
 MAX_PULLS = 20_000
 MAX_TEXT = 4_000
@@ -35,6 +35,7 @@ class Answered:
     request: Request
     outcome: Any
     function: str | None = None
+    printed: str | None = None
 
 
 @dataclass
@@ -51,10 +52,18 @@ class Processes:
     """A worker and a runner that start at the same time, before they are needed."""
 
     def __init__(self) -> None:
+        self.closed = False
         self.worker, self.runner = Process("worker"), Process("runner")
 
+    def restart(self, role: Literal["worker", "runner"]) -> None:
+        """Ends one and starts it anew, unless both have been closed."""
+        getattr(self, role).close()
+        if not self.closed:
+            setattr(self, role, Process(role))
+
     def close(self) -> None:
-        """Ends both."""
+        """Ends both, for good."""
+        self.closed = True
         self.worker.close()
         self.runner.close()
 
@@ -76,6 +85,7 @@ class Session:
     evidence: dict[str, dict[str, Any]] = field(default_factory=dict)
     signatures: dict[str, list[str]] = field(default_factory=dict)
     _worker_ready: bool = False
+    _runner_ready: bool = False
     _load_errors: dict[str, Failure] = field(default_factory=dict)
     _traced: dict[bytes, Traced] = field(default_factory=dict)
     _results: dict[tuple[str, bytes], list[np.ndarray]] = field(default_factory=dict)
@@ -113,7 +123,7 @@ class Session:
             answer = trees.unflatten(traced.structure, outputs)
         except ProtocolError as error:
             raise Failure("malformed", f"The answer is malformed: {error}", request=request) from error
-        self.log.append(Answered(request, answer, traced.function))
+        self.log.append(Answered(request, answer, traced.function, traced.printed))
         return answer
 
     def iterate(self, request: Request, limit: int, variant: Variant | None = None) -> Transcript:
@@ -122,12 +132,11 @@ class Session:
         transcript = Transcript()
         streams = [iter(items) for items in request.streams]
         deadline = Deadline(self.exercise.time_limit + GRACE)
-        worker.send(
-            {"do": "iterate", "body": request.body, "inputs": list(request.inputs), "streams": len(streams),
-             "limit": limit, "seconds": self.exercise.time_limit, "variant": _plain(variant)}
-        )  # fmt: skip
+        message = {"do": "iterate", "body": request.body, "inputs": list(request.inputs), "streams": len(streams),
+                   "limit": limit, "seconds": self.exercise.time_limit, "variant": _plain(variant)}  # fmt: skip
         try:
-            self._serve(worker, transcript, streams, deadline, request)
+            self._tell(worker, message, request)
+            self._serve(worker, transcript, streams, deadline, request, limit)
         except Failure as failure:
             failure.request = request
             self.log.append(Answered(request, failure))
@@ -136,9 +145,15 @@ class Session:
         return transcript
 
     def _serve(
-        self, worker: Process, transcript: Transcript, streams: list[Any], deadline: Deadline, request: Request
+        self,
+        worker: Process,
+        transcript: Transcript,
+        streams: list[Any],
+        deadline: Deadline,
+        request: Request,
+        limit: int,
     ) -> None:
-        events, pulls = transcript.events, 0
+        events, pulls, yields = transcript.events, 0, 0
         while True:
             message = self._answer_of(worker, deadline.left(), request)
             match message.get("event"):
@@ -150,8 +165,12 @@ class Session:
                             "timeout", f"Your generator asked for more than {MAX_PULLS:,} elements.",
                             fix="Ask for an element only when you need it; never list(stream) all of it.",
                         )  # fmt: skip
-                    events.append(_pull(worker, streams, message))
+                    events.append(self._pull(worker, streams, message, request))
                 case "yield":
+                    yields += 1
+                    if yields > limit:
+                        self._restart_worker()
+                        raise Failure("malformed", "More was yielded than was asked for.")
                     events.append(("yield", _yielded(message)))
                 case "end" | "limit":
                     if message["event"] == "end":
@@ -175,18 +194,17 @@ class Session:
     def _trace_anew(self, request: Request, variant: Variant | None) -> Traced:
         worker = self._ensure_worker()
         limit = self.exercise.time_limit
-        worker.send(
-            {"do": "trace", "body": request.body, "specs": request.specs, "variant": _plain(variant), "seconds": limit}
-        )
+        message = {"do": "trace", "body": request.body, "specs": request.specs, "variant": _plain(variant)}
+        self._tell(worker, {**message, "seconds": limit}, request)
         answer = self._answer_of(worker, limit + GRACE, request)
         printed = _text(answer.get("printed")) or None
-        if "error" in answer:
-            raise _failure(answer["error"], printed, request)
+        if not isinstance(answer.get("exported"), bytes):
+            raise _failure(answer.get("error"), printed, request)
         loaded = self._ask_runner({"do": "load", "exported": answer["exported"], "specs": request.specs}, request)
         if "refused" in loaded:
             raise Failure("refused", f"The traced function was refused: {_text(loaded['refused'])}.", printed=printed)
         self.evidence[loaded["function"]] = loaded["evidence"]
-        return Traced(loaded["function"], answer["structure"], printed)
+        return Traced(loaded["function"], answer.get("structure"), printed)
 
     def _run(self, traced: Traced, request: Request) -> list[np.ndarray]:
         key = (traced.function, _digest(request.inputs))
@@ -194,6 +212,28 @@ class Session:
             message = {"do": "run", "function": traced.function, "inputs": list(request.inputs)}
             self._results[key] = self._ask_runner(message, request)["outputs"]
         return self._results[key]
+
+    def _tell(self, worker: Process, message: dict[str, Any], request: Request) -> None:
+        """Sends to the worker; one that has ended since its last answer costs only this question."""
+        try:
+            worker.send(message)
+        except Died as error:
+            self._restart_worker()
+            raise _died(request) from error
+
+    def _pull(self, worker: Process, streams: list[Any], message: dict[str, Any], request: Request) -> tuple[Any, ...]:
+        index = message.get("stream")
+        if type(index) is not int or not 0 <= index < len(streams):
+            self._restart_worker()
+            raise Failure("malformed", "A stream was asked for that is not there.")
+        try:
+            element = next(streams[index])
+        except StopIteration:
+            self._tell(worker, {}, request)
+            return ("empty",)
+        leaves, structure = trees.flatten(element)
+        self._tell(worker, {"structure": structure, "element": leaves}, request)
+        return ("pull", element)
 
     def _answer_of(self, worker: Process, seconds: float, request: Request) -> dict[str, Any]:
         """The worker's next message; a worker that hangs, ends or babbles costs only this question."""
@@ -204,36 +244,47 @@ class Session:
             raise _timeout(request, self.exercise.time_limit) from error
         except (Died, ProtocolError) as error:
             self._restart_worker()
-            raise Failure(
-                "died", f"The process that ran {_names(request)} ended without an answer.",
-                fix="Remove calls that end the process, and check for absurd sizes.",
-            ) from error  # fmt: skip
-        if "error" in answer and answer["error"].get("kind") == "timeout":
+            raise _died(request) from error
+        failed = answer.get("error")
+        if isinstance(failed, dict) and failed.get("kind") == "timeout":
             self._restart_worker()
-            raise _timeout(request, self.exercise.time_limit, answer["error"].get("line"))
+            raise _timeout(request, self.exercise.time_limit, failed.get("line"))
         return answer
 
     def _ask_runner(self, message: dict[str, Any], request: Request) -> dict[str, Any]:
-        runner = self.processes.runner
-        first = not self.evidence
-        limit = self.exercise.time_limit + (START_LIMIT if first else 0)
+        if not self._runner_ready:
+            _greet(self.processes.runner)
+            self._runner_ready = True
         try:
-            return runner.ask(message, limit)
+            return self.processes.runner.ask(message, self.exercise.time_limit)
         except (TimedOut, Died, ProtocolError) as error:
-            self.processes.runner = Process("runner")
+            self.processes.restart("runner")
+            self._runner_ready = False
             self._traced.clear()
             self.evidence.clear()
-            if isinstance(error, TimedOut) and message["do"] == "run":
-                raise _timeout(request, self.exercise.time_limit) from error
-            raise Failure(
-                "malformed", "The traced function is malformed: reading it ended the process.",
-                traceback=getattr(error, "last_words", None),
-            ) from error  # fmt: skip
+            raise self._runner_failure(error, message["do"], request) from error
+
+    def _runner_failure(self, error: AidlError, asked: str, request: Request) -> Failure:
+        match error, asked:
+            case TimedOut(), "run":
+                return _timeout(request, self.exercise.time_limit)
+            case TimedOut(), _:
+                return Failure(
+                    "timeout", f"{_names(request)} takes longer than {self.exercise.time_limit:g} seconds to compile.",
+                    fix="A Python loop is written out step by step: use jax.lax.scan or jax.lax.fori_loop.",
+                )  # fmt: skip
+            case Died(), "run":
+                return _died(request)
+        return Failure(
+            "malformed", "The traced function is malformed: reading it ended the process.",
+            traceback=getattr(error, "last_words", None),
+        )  # fmt: skip
 
     def _ensure_worker(self) -> Process:
         worker = self.processes.worker
         if self._worker_ready:
             return worker
+        _greet(worker)
         message = {
             "do": "load",
             "cells": [[cell.label, cell.text] for cell in self.cells],
@@ -241,19 +292,22 @@ class Session:
             "forbidden": list(self.exercise.forbidden),
             "seconds": self.exercise.time_limit,
         }
-        errors: dict[str, Failure]
+        errors: dict[str, Failure] = {}
+        failed: Any = None
         try:
-            answer = worker.ask(message, START_LIMIT + self.exercise.time_limit)
-            failed = answer.get("error")
-            errors = {task: _failure(error) for task, error in answer.get("errors", {}).items()}
-            self.signatures = answer.get("signatures", {})
-        except TimedOut as error:
-            raise GraderFault("the process for student code did not start in time") from error
+            answer = worker.ask(message, self.exercise.time_limit + GRACE)
+            if isinstance(answer.get("errors"), dict):
+                errors = {task: _failure(error) for task, error in answer["errors"].items() if error}
+                self.signatures = {task: _parameters(answer.get("signatures"), task) for task in self.exercise.tasks}
+            else:
+                failed = answer.get("error") or {}
+        except TimedOut:
+            failed = {"kind": "timeout"}
         except (Died, ProtocolError) as error:
-            failed, errors = {"kind": "died", "message": "Running the file's top level ended the process.",
-                              "traceback": getattr(error, "last_words", "")}, {}  # fmt: skip
+            failed = {"kind": "died", "message": "Running the file's top level ended the process.",
+                      "traceback": getattr(error, "last_words", "")}  # fmt: skip
         if failed is not None:
-            if failed.get("kind") == "timeout":
+            if isinstance(failed, dict) and failed.get("kind") == "timeout":
                 failed["message"] = (
                     f"The file's top level did not come to an end within {self.exercise.time_limit:g} seconds."
                 )
@@ -263,8 +317,8 @@ class Session:
         return self.processes.worker
 
     def _restart_worker(self) -> None:
-        self.processes.worker.close()
-        self.processes.worker, self._worker_ready = Process("worker"), False
+        self.processes.restart("worker")
+        self._worker_ready = False
 
 
 class VariantSession:
@@ -286,15 +340,19 @@ def _plain(variant: Variant | None) -> list[str] | None:
     return [variant[0], variant[1].name, variant[1].source] if variant else None
 
 
-def _pull(worker: Process, streams: list[Any], message: dict[str, Any]) -> tuple[Any, ...]:
+def _greet(process: Process) -> None:
+    """Waits until a process has started; if it does not, that is no fault of the answer."""
     try:
-        element = next(streams[message["stream"]])
-    except StopIteration:
-        worker.send({})
-        return ("empty",)
-    leaves, structure = trees.flatten(element)
-    worker.send({"structure": structure, "element": leaves})
-    return ("pull", element)
+        process.ask({"do": "hello", "seconds": START_LIMIT}, START_LIMIT)
+    except (TimedOut, Died, ProtocolError) as error:
+        last_line = getattr(error, "last_words", "").rpartition("\n")[2]
+        raise GraderFault(f"the {process.role} did not start ({last_line or error})") from error
+
+
+def _parameters(signatures: Any, task: str) -> list[str]:
+    """A function's parameter names as the worker tells them: untrusted."""
+    names = signatures.get(task) if isinstance(signatures, dict) else None
+    return [_text(name) for name in names] if isinstance(names, list) else []
 
 
 def _yielded(message: dict[str, Any]) -> Any:
@@ -320,6 +378,14 @@ def _failure(error: Any, printed: str | None = None, request: Request | None = N
 
 def _text(given: Any) -> str:
     return given[:MAX_TEXT] if isinstance(given, str) else ""
+
+
+def _died(request: Request) -> Failure:
+    return Failure(
+        "died",
+        f"The process that ran {_names(request)} ended without an answer.",
+        fix="Remove calls that end the process, and check for absurd sizes.",
+    )
 
 
 def _timeout(request: Request, seconds: float, line: Any = None) -> Failure:

@@ -5,7 +5,9 @@ The student's functions see abstract arrays only: shapes and dtypes, never a hid
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -56,21 +58,35 @@ def export_request(body: Any, specs: Sequence[Any], functions: Mapping[str, Any]
 
     def flat(*inputs: jax.Array) -> list[jax.Array]:
         answer = interpret(body, functions, inputs)
+        if answer is None:
+            raise AnswerError("your function returned None; it may have forgotten its `return`")
         leaves, structure = trees.flatten(answer)
         structures.append(structure)
         return [_array(leaf) for leaf in leaves]
 
     arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
     first = _trace(flat, arguments)
-    second = _trace(flat, arguments)
+    with _silence():  # what it prints is heard once, from the first trace, which may end in an error
+        second = _trace(flat, arguments)
     if structures[0] != structures[1] or not _same(first, second):
         raise Impure(
             "two calls with the same arguments computed two different things",
         )
     _compat.check_key_reuse(second)
+    _refuse_callbacks(second)
     call = jax.jit(_compat.jaxpr_as_fun(second), keep_unused=True)
     exported = jax.export.export(call, platforms=["cpu"])(*arguments)
     return bytes(exported.serialize(vjp_order=0)), structures[1]
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    with (
+        open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
 
 
 def _trace(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> _compat.ClosedJaxpr:
@@ -80,18 +96,25 @@ def _trace(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) 
     def fresh(*inputs: jax.Array) -> Any:
         return flat(*inputs)
 
-    return jax.make_jaxpr(fresh)(*arguments)
+    traced = jax.make_jaxpr(fresh)(*arguments)
+    _compat.check_leaks(traced)
+    return traced
+
+
+def _refuse_callbacks(traced: _compat.ClosedJaxpr) -> None:
+    """Before `jax.export` does, which no longer knows the line."""
+    for equation in _compat.equations(traced.jaxpr):
+        if "callback" in equation.primitive.name:
+            raise _compat.traced_at(NotImplementedError(equation.primitive.name), equation.source_info)
 
 
 def _same(one: _compat.ClosedJaxpr, other: _compat.ClosedJaxpr) -> bool:
     texts = [re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)) for closed in (one, other)]
+    constants = [list(map(_plain, _compat.constants(closed))) for closed in (one, other)]
     return (
         texts[0] == texts[1]
-        and len(one.consts) == len(other.consts)
-        and all(
-            np.array_equal(_plain(a), _plain(b), equal_nan=_plain(a).dtype.kind in "fc")
-            for a, b in zip(one.consts, other.consts, strict=True)
-        )
+        and len(constants[0]) == len(constants[1])
+        and all(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc") for a, b in zip(*constants, strict=True))
     )
 
 
@@ -107,13 +130,10 @@ def _array(leaf: Any) -> jax.Array:
     if isinstance(leaf, jax.Array | np.ndarray | np.generic) or type(leaf) in (bool, int, float):
         array = jnp.asarray(leaf)
         return jax.lax.convert_element_type(array, array.dtype)
-    raise AnswerError(f"your function returned {_kind(leaf)} where an array was expected")
-
-
-def _kind(leaf: Any) -> str:
     if callable(leaf):
-        return f"a function ({getattr(leaf, '__name__', type(leaf).__name__)}); did you forget to call it"
-    return f"a value of type {type(leaf).__name__}"
+        name = getattr(leaf, "__name__", type(leaf).__name__)
+        raise AnswerError(f"your function returned the function {name} where an array was expected: it was not called")
+    raise AnswerError(f"your function returned a value of type {type(leaf).__name__} where an array was expected")
 
 
 def interpret(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aidl_jax.exercise import Draw, Exercise, Hints, Student, expect_error, iterate, require, static, stream
+from aidl_jax.exercise.expressions import Expression, Transcript
 
 if TYPE_CHECKING:  # wrong answers run where student code runs; this name is there
 
@@ -15,6 +16,19 @@ if TYPE_CHECKING:  # wrong answers run where student code runs; this name is the
 
 
 exercise = Exercise("A shuffle buffer", forbidden=["tensorflow", "torch", "grain", "aidl_jax.data"])
+
+
+def run(expression: Expression, items: Sequence[int], limit: int = 10_000) -> Transcript:
+    """Runs a generator that must yield what it was fed: integers out of `items`, whatever else it does wrong."""
+    got = iterate(expression, limit)
+    strange = [output for output in got.outputs if type(output) is not int or output not in items]
+    require(
+        not strange,
+        "It yielded something that is not an element of the stream: hand the elements on as they are.",
+        got=repr(strange[:1]).strip("[]")[:200],
+    )
+    return got
+
 
 take_task = exercise.task(
     "take",
@@ -32,7 +46,7 @@ take_task = exercise.task(
 def yields_the_first(student: Student, draw: Draw) -> None:
     """It yields the first elements in order, then ends."""
     items = draw.integers(0, 100, 8).tolist()
-    got = iterate(student.take(stream(items), static(5)))
+    got = run(student.take(stream(items), static(5)), items)
     require(got.outputs == items[:5], "These are not the first 5 elements.", got=got.outputs, expected=items[:5])
 
 
@@ -40,7 +54,7 @@ def yields_the_first(student: Student, draw: Draw) -> None:
 def pulls_no_more_than_it_yields(student: Student, draw: Draw) -> None:
     """It never asks the stream for an element that it will not yield."""
     items = draw.integers(0, 100, 8).tolist()
-    got = iterate(student.take(stream(items), static(3)))
+    got = run(student.take(stream(items), static(3)), items)
     pulled = sum(event[0] == "pull" for event in got.events)
     require(pulled <= 3, "It asked the stream for more elements than it yielded.", got=f"{pulled} pulled", expected="3")
     require(got.held <= 1, "It pulled elements ahead of time: yield each one before you pull the next.",
@@ -51,16 +65,22 @@ def pulls_no_more_than_it_yields(student: Student, draw: Draw) -> None:
 def ends_with_a_short_stream(student: Student, draw: Draw) -> None:
     """Where the stream ends before, it ends too, without an error."""
     items = draw.integers(0, 100, 2).tolist()
-    got = iterate(student.take(stream(items), static(5)))
+    got = run(student.take(stream(items), static(5)), items)
     require(got.outputs == items, "All elements of a short stream should come out.", got=got.outputs, expected=items)
-    nothing = iterate(student.take(stream(items), static(0)))
-    require(nothing.outputs == [], "take(stream, 0) yields nothing.", got=nothing.outputs, expected=[])
+
+
+@take_task.check
+def takes_none(student: Student, draw: Draw) -> None:
+    """With a count of 0 it yields nothing, and asks for nothing."""
+    got = iterate(student.take(stream(draw.integers(0, 100, 2).tolist()), static(0)))
+    require(got.events == [("end",)], "take(stream, 0) ends at once, and leaves the stream alone.",
+            got=", ".join(event[0] for event in got.events), expected="end")  # fmt: skip
 
 
 @take_task.check
 def works_on_an_endless_stream(student: Student, draw: Draw) -> None:
     """An endless stream is no problem."""
-    got = iterate(student.take(stream(itertools.count()), static(4)))
+    got = run(student.take(stream(itertools.count()), static(4)), range(10_000))
     require(
         got.outputs == [0, 1, 2, 3],
         "From 0, 1, 2, ... these should be the first 4.",
@@ -88,6 +108,20 @@ def breaks_on_short(stream: Any, count: int) -> Iterator[Any]:
         yield next(stream)
 
 
+@take_task.wrong("You gather all the elements before you yield the first: yield each one as soon as you have it.")
+def gathers_first(stream: Any, count: int) -> Iterator[Any]:
+    yield from list(itertools.islice(stream, count))
+
+
+@take_task.wrong("next(stream, None) makes up a None where the stream has ended: end the generator there instead.")
+def none_for_missing(stream: Any, count: int) -> Iterator[Any]:
+    for _ in range(count):
+        yield next(stream, None)
+
+
+UNSEEDED = "The same seed gives another order each time: take all random numbers from random.Random(seed)."
+
+
 shuffle_task = exercise.task(
     "shuffle_buffer",
     points=4,
@@ -107,7 +141,7 @@ shuffle_task = exercise.task(
 def every_element_once(student: Student, draw: Draw) -> None:
     """Every element of the stream comes out exactly once."""
     items = draw.permutation(12).tolist()
-    got = iterate(student.shuffle_buffer(stream(items), static(4), static(draw.seed())))
+    got = run(student.shuffle_buffer(stream(items), static(4), static(draw.seed())), items)
     missing = sorted(set(items) - set(got.outputs))
     require(not missing, "Some elements never came out.", got=got.outputs, expected=f"also {missing}")
     require(sorted(got.outputs) == sorted(items), "Some elements came out more than once.", got=got.outputs)
@@ -116,7 +150,7 @@ def every_element_once(student: Student, draw: Draw) -> None:
 @shuffle_task.check
 def holds_no_more_than_the_buffer(student: Student, draw: Draw) -> None:
     """It never holds more elements than buffer_size, and it does use the whole buffer."""
-    got = iterate(student.shuffle_buffer(stream(range(40)), static(5), static(draw.seed())))
+    got = run(student.shuffle_buffer(stream(range(40)), static(5), static(draw.seed())), range(40))
     require(got.held <= 5, "More elements were held at once than buffer_size allows.",
             got=f"{got.held} held at once", expected="at most 5")  # fmt: skip
     before_first = next((i for i, event in enumerate(got.events) if event[0] == "yield"), 0)
@@ -140,44 +174,82 @@ def same_seed_same_order(student: Student, draw: Draw) -> None:
     seed = draw.seed()
 
     def order(seed: int) -> list[int]:
-        return iterate(student.shuffle_buffer(stream(range(60)), static(30), static(seed))).outputs
+        return run(student.shuffle_buffer(stream(range(60)), static(30), static(seed)), range(60)).outputs
 
     first = order(seed)
-    require(first == order(seed), "The same seed gave two different orders. All randomness must come from the seed.")
+    require(first == order(seed), UNSEEDED)
     require(first != order(seed + 1), "Two different seeds gave the same order.", got=first[:10])
 
 
-@shuffle_task.check(draws=1)
-def draws_uniformly(student: Student, draw: Draw) -> None:
-    """The first element out is any of the buffer's, each equally likely."""
-    counts = [0] * 4
-    for _ in range(100):
-        got = iterate(student.shuffle_buffer(stream(range(6)), static(4), static(draw.seed())), limit=1)
-        if got.outputs and got.outputs[0] in range(4):
-            counts[got.outputs[0]] += 1
+@shuffle_task.check
+def disturbs_nobody(student: Student, draw: Draw) -> None:
+    """Two shuffles that run at the same time do not disturb each other: each has a generator of its own."""
+    seeds = static(draw.seed()), static(draw.seed())
+    once = run(student.shuffle_buffer(stream(range(30)), static(5), seeds[0]), range(30)).outputs
+    expected = run(student.shuffle_buffer(stream(once), static(5), seeds[1]), range(30)).outputs
+    inner = student.shuffle_buffer(stream(range(30)), static(5), seeds[0])
+    got = run(student.shuffle_buffer(inner, static(5), seeds[1]), range(30)).outputs
     require(
-        sum(counts) == 100 and min(counts) >= 3,  # binomial(100, 1/4): below 3 with probability 3e-10
-        "Over 100 seeds, each of the four elements in the buffer should come out first about 25 times.",
+        got == expected,
+        "A shuffled stream was shuffled once more. Done one after the other this gives one order, done at the same "
+        "time another: the two share random numbers.",
+        got=got[:10],
+        expected=expected[:10],
+    )
+
+
+@shuffle_task.check
+def draws_uniformly(student: Student, draw: Draw) -> None:
+    """Each element in the buffer is as likely as any other to be the next one out, from the oldest to the newest."""
+    got = run(student.shuffle_buffer(stream(range(204)), static(4), static(draw.seed())), range(204))
+    held: list[int] = []
+    counts = [0] * 4
+    for event in got.events:
+        if event[0] == "pull":
+            held.append(event[1])
+        elif event[0] == "yield":
+            require(event[1] in held, "An element came out that the buffer did not hold any more.", got=str(event[1]))
+            if len(held) == 4:
+                counts[held.index(event[1])] += 1
+            held.remove(event[1])
+    require(
+        min(counts) >= 15,  # binomial(201, 1/4): one of four below 15 with probability 1e-10
+        "Of the four elements in the buffer, the oldest, the second, the third and the newest should each be drawn "
+        "about 50 times in 200.",
         got=f"{counts} times",
     )
 
 
 @shuffle_task.check
 def edges(student: Student, draw: Draw) -> None:
-    """A buffer of 1 keeps the order; an empty stream gives nothing; a buffer larger than the stream shuffles all of it."""
+    """A buffer of 1 keeps the order; an empty stream gives nothing."""
     items = draw.integers(0, 100, 6).tolist()
-    same = iterate(student.shuffle_buffer(stream(items), static(1), static(draw.seed()))).outputs
+    same = run(student.shuffle_buffer(stream(items), static(1), static(draw.seed())), items).outputs
     require(same == items, "A buffer of one element cannot change the order.", got=same, expected=items)
-    empty = iterate(student.shuffle_buffer(stream([]), static(3), static(0))).outputs
+    empty = run(student.shuffle_buffer(stream([]), static(3), static(0)), []).outputs
     require(empty == [], "An empty stream gives nothing.", got=empty, expected=[])
-    large = iterate(student.shuffle_buffer(stream(items), static(50), static(draw.seed()))).outputs
-    require(sorted(large) == sorted(items), "With a buffer larger than the stream, all elements come out.", got=large)
+
+
+@shuffle_task.check
+def shuffles_what_is_left(student: Student, draw: Draw) -> None:
+    """What is left when the stream ends comes out in a random order; a buffer larger than the stream shuffles it all."""
+    got = run(student.shuffle_buffer(stream(range(30)), static(50), static(draw.seed())), range(30)).outputs
+    require(
+        sorted(got) == list(range(30)), "With a buffer larger than the stream, all elements come out once.", got=got
+    )
+    falls = sum(one > other for one, other in itertools.pairwise(got))
+    require(
+        4 <= falls <= 25,  # a random order of 30 lies outside with probability 9e-15 (Eulerian numbers)
+        "The stream has ended, and what is left comes out in order: go on drawing random slots until the buffer is empty.",
+        got=got,
+    )
 
 
 @shuffle_task.check
 def works_forever(student: Student, draw: Draw) -> None:
     """An endless stream can be shuffled: elements come out while it goes on."""
-    got = iterate(student.shuffle_buffer(stream(itertools.count()), static(3), static(draw.seed())), limit=20)
+    endless = student.shuffle_buffer(stream(itertools.count()), static(3), static(draw.seed()))
+    got = run(endless, range(10_000), limit=20)
     require(len(got.outputs) == 20, "20 elements were asked for.", got=f"{len(got.outputs)} came")
 
 
@@ -224,7 +296,7 @@ def in_blocks(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
         yield from block
 
 
-@shuffle_task.wrong("The seed is not used, so no run can be repeated: draw from random.Random(seed).")
+@shuffle_task.wrong(UNSEEDED)  # which is what its check says: two orders at random match no third
 def unseeded(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
     if buffer_size < 1:
         raise ValueError("buffer_size")
@@ -288,3 +360,86 @@ def accepts_no_buffer(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]
             buffer[slot] = next(stream)
         except StopIteration:
             buffer.pop(slot)
+
+
+@shuffle_task.wrong("You seed the generator that the whole program shares: make your own with random.Random(seed).")
+def shared_generator(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    random.seed(seed)
+    buffer = list(take(stream, buffer_size))
+    while buffer:
+        slot = random.randrange(len(buffer))
+        yield buffer[slot]
+        try:
+            buffer[slot] = next(stream)
+        except StopIteration:
+            buffer.pop(slot)
+
+
+@shuffle_task.wrong(
+    "Every draw starts from the seed again, so all draws are the same: make random.Random(seed) once, before the loop."
+)
+def seeded_for_each_draw(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    buffer = list(take(stream, buffer_size))
+    while buffer:
+        slot = random.Random(seed).randrange(len(buffer))
+        yield buffer[slot]
+        try:
+            buffer[slot] = next(stream)
+        except StopIteration:
+            buffer.pop(slot)
+
+
+@shuffle_task.wrong(
+    "The last slot is never drawn: randrange(n) gives 0 to n - 1, so n is the buffer's length, not one less."
+)
+def last_slot_left_out(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random(seed)
+    buffer = list(take(stream, buffer_size))
+    while buffer:
+        slot = rng.randrange(max(len(buffer) - 1, 1))
+        yield buffer[slot]
+        try:
+            buffer[slot] = next(stream)
+        except StopIteration:
+            buffer.pop(slot)
+
+
+@shuffle_task.wrong(
+    "What is left at the end comes out in the order it lies in: draw random slots until the buffer is empty."
+)
+def left_in_order(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random(seed)
+    buffer = list(take(stream, buffer_size))
+    while buffer:
+        slot = rng.randrange(len(buffer))
+        yield buffer[slot]
+        try:
+            buffer[slot] = next(stream)
+        except StopIteration:
+            buffer.pop(slot)
+            yield from buffer
+            return
+
+
+@shuffle_task.wrong(
+    "`for element in stream` pulls the next element while the buffer is still full: yield first, then call next(stream)."
+)
+def pulls_before_it_yields(stream: Any, buffer_size: int, seed: int) -> Iterator[Any]:
+    if buffer_size < 1:
+        raise ValueError("buffer_size")
+    rng = random.Random(seed)
+    buffer = list(take(stream, buffer_size))
+    for element in stream:
+        slot = rng.randrange(len(buffer))
+        yield buffer[slot]
+        buffer[slot] = element
+    while buffer:
+        yield buffer.pop(rng.randrange(len(buffer)))

@@ -1,0 +1,62 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each makes .venv and installs what it needs.
+
+VENV := .venv
+BIN := $(VENV)/bin
+ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c '$(ENOUGH)' 2>/dev/null && echo $$p && break; done)
+DEMO := demo-out
+
+.PHONY: demo test test-all test-oldest lint wheel-check build clean
+
+demo: $(VENV)/core
+	@echo '$$ aidl check examples/class/dora.py'
+	@$(BIN)/aidl check examples/class/dora.py || [ $$? -eq 1 ]
+	@echo
+	@echo '$$ aidl grade examples/class --out $(DEMO) --unsafe'
+	@$(BIN)/aidl grade examples/class --out $(DEMO) --replace --unsafe
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest -n auto --doctest-modules -m "not slow" tests aidl_jax
+
+test-all: $(VENV)/dev
+	$(BIN)/python -m pytest -n auto --doctest-modules tests aidl_jax
+
+# The oldest supported JAX; a marked subset.
+test-oldest: $(VENV)-oldest/dev
+	$(VENV)-oldest/bin/python -m pytest -n auto -m oldest tests
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/aidl build --check
+
+# The wheel in a clean environment, used from outside the checkout.
+wheel-check: $(VENV)/dev
+	bash tests/wheel_check.sh $(BIN)/python
+
+build: $(VENV)/core
+	$(BIN)/aidl build
+
+clean:
+	rm -rf $(VENV) $(VENV)-oldest $(DEMO) dist
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed and was not found. Run: sudo apt-get install python3" >&2; exit 1; fi
+	@$(PYTHON) -c '$(ENOUGH)' || { echo "$(PYTHON) is older than 3.11. Run: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv. Run: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: $(VENV)/bin/python pyproject.toml constraints/newest.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/newest.txt -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/core
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/newest.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)-oldest/dev: $(VENV)/bin/python pyproject.toml constraints/oldest.txt
+	$(BIN)/python -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/oldest.txt -e '.[dev]'
+	@touch $@

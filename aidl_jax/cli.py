@@ -1,0 +1,426 @@
+"""The command `aidl`: thin. Each command imports what it needs when it runs, so that help answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aidl_jax.errors import AidlError, UsageError
+
+if TYPE_CHECKING:
+    from aidl_jax.exercise.course import Course
+    from aidl_jax.exercise.workspace import Workspace
+    from aidl_jax.grade.handin import Document
+    from aidl_jax.grade.record import Record
+
+
+def main() -> None:
+    """Runs a command; a mistake of the user's is one line and exit code 2."""
+    try:
+        status = cli.main(standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except AidlError as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped by Ctrl-C; what was written before is complete")
+    except BrokenPipeError:  # the reader of our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> None:
+    click.echo(f"aidl: {message}", err=True)
+    sys.exit(2)
+
+
+def course_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--course PATH`."""
+    return click.option(
+        "--course",
+        "course_path",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="The folder of another course; the package's own without it.",
+    )(command)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="aidl-jax", prog_name="aidl")
+@course_option
+@click.pass_context
+def cli(context: click.Context, course_path: Path | None) -> None:
+    """Learn deep learning in JAX by writing it. Without a command: the course map and the next step."""
+    if context.invoked_subcommand is None:
+        _show_map(course_path)
+    elif course_path is not None:
+        raise click.UsageError("write --course after the command, as in: aidl build --course PATH")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@course_option
+def start(folder: Path, course_path: Path | None) -> None:
+    """Lay out the exercises and notebooks in FOLDER."""
+    from aidl_jax.exercise import workspace
+
+    course = _course(course_path)
+    written = workspace.start(course, folder, course_path)
+    click.echo(f"{len(written)} files written to {folder}" if written else f"{folder} has everything already")
+    click.echo(f"Next: cd {folder} && aidl")
+
+
+@cli.command()
+@click.argument("exercise", required=False)
+@click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
+@click.option("--seed", type=int, help="Draw other inputs than the usual ones.")
+@course_option
+def check(exercise: str | None, traceback: bool, seed: int | None, course_path: Path | None) -> int:
+    """Check EXERCISE (a name, a short form, or a .py or .ipynb file); the next unfinished one without it.
+
+    Exit code 0 where everything passes, 1 where something does not, 2 for bad input.
+    """
+    from aidl_jax.grade.session import Processes
+
+    processes: list[Processes] = [Processes()]  # their start takes the longest, so it comes first
+    try:
+        from aidl_jax.grade.local import HOME_SEED, check_document
+        from aidl_jax.grade.terminal import make_console, show_record
+
+        console = make_console()
+        course, workspace, answers = _find_answers(exercise, course_path)
+        complete = True
+        for name, document in answers.items():
+            ready = processes.pop() if processes else None
+            with console.status(f"checking {name}") as status:
+                record = check_document(
+                    name, course.exercise(name), document, seed=HOME_SEED if seed is None else seed, processes=ready,
+                    progress=lambda task: status.update(f"checking {task}"),
+                )  # fmt: skip
+            show_record(record, console, traceback=traceback)
+            complete = complete and record.points == record.possible
+            _remember(workspace, record)
+        return 0 if complete else 1
+    finally:
+        for unused in processes:
+            unused.close()
+
+
+@cli.command()
+@click.argument("exercise", required=False)
+@click.option("--task", help="The task; the first one that has not passed without it.")
+@course_option
+def hint(exercise: str | None, task: str | None, course_path: Path | None) -> None:
+    """Show one more hint for EXERCISE: the idea, then where to look, then almost the code."""
+    from aidl_jax.exercise import workspace as ws
+
+    workspace = ws.find_workspace(Path.cwd())
+    course = _course(course_path or workspace.course_path)
+    name = _name_or_next(course, workspace, exercise)
+    task, hints = ws.next_hint(course, workspace, name, task)
+    kinds = ("The idea", "Where to look", "Almost the code")
+    for number, (kind, text) in enumerate(zip(kinds, hints, strict=False), start=1):
+        click.secho(f"{task}, hint {number} of 3. {kind}:", bold=number == len(hints))
+        click.echo(_indented(text) + "\n")
+
+
+@cli.command()
+@click.argument("exercise")
+@course_option
+def reset(exercise: str, course_path: Path | None) -> None:
+    """Put the file of EXERCISE back as it was given; the old one is kept."""
+    from aidl_jax.exercise import workspace as ws
+
+    workspace = ws.find_workspace(Path.cwd())
+    course = _course(course_path or workspace.course_path)
+    name = course.resolve(exercise)
+    backup = ws.reset(course, workspace, name)
+    click.echo(f"{workspace.file(name)} is as it was given.")
+    if backup is not None:
+        click.echo(f"Your version is kept in {backup}")
+
+
+@cli.command()
+@click.argument("exercises", nargs=-1, metavar="[EXERCISE]...")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("handin.zip"), show_default=True)
+@click.option("--name", "student", help="Your name, for the manifest.")
+@course_option
+def submit(exercises: Sequence[str], out: Path, student: str | None, course_path: Path | None) -> None:
+    """Write one zip to hand in: of each EXERCISE (all that were worked on without it) exactly what is graded."""
+    from aidl_jax.exercise import workspace as ws
+    from aidl_jax.grade import submit as handing_in
+    from aidl_jax.grade.handin import read_document
+    from aidl_jax.grade.local import check_document
+    from aidl_jax.grade.terminal import make_console, show_record
+
+    console = make_console()
+    course, workspace, answers = _find_submission(exercises, course_path)
+    records, hints = {}, {}
+    for name, document in answers.items():
+        text = handing_in.graded_module(document, course.exercise(name).tasks)
+        built = read_document(f"{name}.py", text.encode())
+        console.rule(f"{name}, as it will be handed in")
+        console.print(text, markup=False, highlight=False)
+        with console.status(f"checking {name}"):
+            records[name] = check_document(name, course.exercise(name), built)
+        show_record(records[name], console)
+        hints[name] = ws.Workspace.progress(workspace, name)["hints"] if workspace else {}
+    handing_in.write_hand_in(out, answers, records, course, hints, student)
+    points = sum(record.points for record in records.values())
+    console.rule()
+    click.echo(
+        f"{out} written: {len(answers)} exercise{'s' * (len(answers) != 1)}, {points} points here. Hand in this file."
+    )
+
+
+@cli.command()
+@click.argument("submissions", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the records and grades.csv go.")
+@click.option("--exercise", "exercises", multiple=True, help="Grade this exercise; may be given again.")
+@click.option("--seed", type=int, help="Of the hidden inputs; drawn and recorded without it.")
+@click.option("--jobs", type=click.IntRange(1), help="Hand-ins at a time; the number of cores without it.")
+@click.option("--replace", is_flag=True, help="Write over an earlier run in the output folder.")
+@click.option("--unsafe", is_flag=True, help="Run student code without a sandbox.")
+@course_option
+def grade(
+    submissions: Path, out: Path, exercises: Sequence[str], seed: int | None, jobs: int | None, replace: bool,
+    unsafe: bool, course_path: Path | None,
+) -> int:  # fmt: skip
+    """Grade a class: SUBMISSIONS holds a folder, .py file, notebook or hand-in zip per student."""
+    if not unsafe:
+        raise UsageError(
+            "student code would run without a sandbox, with your rights on this machine",
+            fix="pass --unsafe only for code that you trust",
+        )
+    import secrets
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from aidl_jax.grade import classroom
+    from aidl_jax.grade.terminal import make_console
+
+    click.echo(classroom.UNSAFE)
+    console = make_console()
+    course = _course(course_path)
+    hand_ins, names = classroom.read_class(submissions, course, [course.resolve(name) for name in exercises])
+    classroom.prepare_output(out, replace)
+    run = classroom.ClassRun(course, names, secrets.randbits(32) if seed is None else seed, jobs or os.cpu_count() or 1)
+    with Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    ) as bar:
+        job = bar.add_task("grading", total=len(hand_ins))
+
+        def done(graded: classroom.Graded) -> None:
+            classroom.write_student(out, graded, unsafe)
+            bar.advance(job)
+
+        graded = run.grade(hand_ins, done)
+    classroom.write_class(out, run, graded, unsafe)
+    _show_grades(console, run, graded)
+    click.echo(f"Records: {out / 'records'}   table: {out / 'grades.csv'}   seed: {run.seed}")
+    problems = [(one.student, *problem) for one in graded for problem in one.problems.items()]
+    for student, where, what in problems:
+        click.echo(f"aidl: {student}: {what if where in what else f'{where}: {what}'}", err=True)
+    return 2 if problems else 0
+
+
+@cli.command()
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; fail with a diff where a made file is stale.")
+@click.option("--install", metavar="SOURCE", help="What notebooks install on Colab: a name, wheel or URL.")
+@course_option
+def build(only_check: bool, install: str | None, course_path: Path | None) -> int:
+    """Make the students' files and notebooks from the sources."""
+    from aidl_jax.exercise import build as building
+
+    course = _course(course_path)
+    if only_check:
+        diff = building.stale(course, install)
+        click.echo(diff + "The made files are stale. Fix: aidl build" if diff else "All made files are fresh.")
+        return 1 if diff else 0
+    changed = building.build(course, install)
+    for path in changed:
+        click.echo(f"made {path}")
+    if not changed:
+        click.echo("All made files are fresh.")
+    return 0
+
+
+@cli.command()
+@click.argument("name")
+@course_option
+def new(name: str, course_path: Path | None) -> None:
+    """Scaffold the two files of a new exercise NAME, sNN_topic/name."""
+    from aidl_jax.exercise import build as building
+
+    for path in building.scaffold(_course(course_path), name):
+        click.echo(f"wrote {path}")
+    click.echo("Next: fill in both, then aidl build")
+
+
+def _course(path: Path | None) -> Course:
+    from aidl_jax.exercise.course import open_course
+
+    return open_course(path)
+
+
+def _name_or_next(course: Course, workspace: Workspace, exercise: str | None) -> str:
+    from aidl_jax.exercise.workspace import next_exercise
+
+    if exercise is not None:
+        return course.resolve(exercise)
+    name = next_exercise(course, workspace)
+    if name is None:
+        raise UsageError("every exercise is finished", fix="name the one you want to see again")
+    return name
+
+
+def _find_answers(
+    exercise: str | None, course_path: Path | None
+) -> tuple[Course, Workspace | None, dict[str, Document]]:
+    """What `aidl check` was asked about: a file and the exercises that it answers, or one of the workspace's."""
+    from aidl_jax.exercise.workspace import find_workspace
+    from aidl_jax.grade import handin, submit
+
+    path = Path(exercise) if exercise else None
+    if path is not None and path.suffix in handin.SUFFIXES:
+        if not path.is_file():
+            raise UsageError("there is no such file", given=str(path))
+        workspace = _workspace_of(path)
+        course = _course(course_path or (workspace.course_path if workspace else None))
+        document = handin.read_document(path.as_posix(), path.read_bytes())
+        names = handin.answered(document, {name: course.exercise(name) for name in course.names()})
+        if not names:
+            raise UsageError("no exercise's tasks are defined in this file", given=str(path))
+        return course, workspace, dict.fromkeys(names, document)
+    workspace = find_workspace(Path.cwd())
+    course = _course(course_path or workspace.course_path)
+    name = _name_or_next(course, workspace, exercise)
+    return course, workspace, {name: submit.answer(course, workspace, name)}
+
+
+def _find_submission(
+    exercises: Sequence[str], course_path: Path | None
+) -> tuple[Course, Workspace | None, dict[str, Document]]:
+    from aidl_jax.exercise.workspace import find_workspace
+    from aidl_jax.grade import submit
+
+    if exercises:
+        found: dict[str, Document] = {}
+        for exercise in exercises:
+            course, workspace, answers = _find_answers(exercise, course_path)
+            found |= answers
+        return course, workspace, found
+    workspace = find_workspace(Path.cwd())
+    course = _course(course_path or workspace.course_path)
+    every = {name: submit.answer(course, workspace, name) for name in course.names()}
+    edited = {name: document for name, document in every.items() if submit.is_edited(course, name, document)}
+    if not edited:
+        raise UsageError(
+            "no exercise has been worked on", given=str(workspace.root), fix="edit a file in exercises/ first"
+        )
+    return course, workspace, edited
+
+
+def _workspace_of(path: Path) -> Workspace | None:
+    from aidl_jax.exercise.workspace import find_workspace
+
+    try:
+        return find_workspace(path.resolve().parent)
+    except UsageError:
+        return None
+
+
+def _remember(workspace: Workspace | None, record: Record) -> None:
+    if workspace is not None:
+        passed = [task.name for task in record.tasks if task.verdict == "passed"]
+        workspace.save_progress(record.exercise, passed=passed, points=record.points)
+
+
+def _show_map(course_path: Path | None) -> None:
+    """The course, what is done, and the next step."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from aidl_jax.exercise.source import short_name
+    from aidl_jax.exercise.workspace import NO_PROGRESS, find_workspace, next_exercise
+    from aidl_jax.grade.terminal import make_console, mark
+
+    console = make_console()
+    try:
+        workspace = find_workspace(Path.cwd())
+    except UsageError:
+        workspace = None
+    course = _course(course_path or (workspace.course_path if workspace else None))
+    console.print(Text(course.title, "bold"))
+    for session in course.session_names():
+        console.print()
+        console.print(Text(course.sessions.get(session, session)))
+        table = Table.grid(padding=(0, 2))
+        for name in (n for n in course.names() if n.startswith(session + "/")):
+            exercise = course.exercise(name)
+            known = workspace.progress(name) if workspace else NO_PROGRESS
+            finished = len(known["passed"]) == len(exercise.tasks)
+            sign = mark("passed" if finished else "waiting", console)
+            table.add_row(
+                " ", sign, short_name(name), Text(exercise.title, "dim"), f"{known['points']}/{exercise.points}"
+            )
+        console.print(table)
+    console.print()
+    if workspace is None:
+        console.print("Next: aidl start DIR, then cd DIR", markup=False)
+        return
+    following = next_exercise(course, workspace)
+    if following is None:
+        console.print("Everything passes. Hand in: aidl submit")
+    else:
+        file = os.path.relpath(workspace.file(following))
+        console.print(f"Next: edit {file}, then aidl check", markup=False, soft_wrap=True)
+
+
+def _show_grades(console: Any, run: Any, graded: Sequence[Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from aidl_jax.exercise.source import short_name
+    from aidl_jax.grade.classroom import missing
+    from aidl_jax.grade.terminal import clean
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("student", overflow="fold")
+    for name in run.exercises:
+        table.add_column(short_name(name), justify="right", max_width=12, overflow="fold")
+    table.add_column("first thing to look at", overflow="fold")
+    for one in graded:
+        cells = [f"{one.points(n)}/{one.records[n].possible}" if n in one.records else "-" for n in run.exercises]
+        table.add_row(Text(clean(one.student)), *cells, Text(clean(_note(one, missing(run, one)))))
+    console.print(table)
+
+
+def _note(graded: Any, missing: Sequence[str]) -> str:
+    """What an instructor looks at first: the first failure of the first exercise that has one."""
+    for record in graded.records.values():
+        for task in record.tasks:
+            if task.failure is not None:
+                return f"{task.name}: {(task.failure.misconceptions or [task.failure.message])[0]}"
+    return "; ".join([*graded.problems.values(), *missing])
+
+
+def _indented(text: str) -> str:
+    """Each line wrapped on its own, so that code keeps its lines and its indentation."""
+
+    def wrapped(line: str) -> str:
+        indent = "  " + line[: len(line) - len(line.lstrip())]
+        return click.wrap_text(line.strip(), 78, initial_indent=indent, subsequent_indent=indent)
+
+    return "\n".join(map(wrapped, text.splitlines()))

@@ -1,0 +1,156 @@
+"""A student's workspace: the files they edit, what has passed, which hints were taken.
+
+DIR/exercises/s02_graphs/linear_regression.py    edited by the student
+DIR/notebooks/s02_graphs.ipynb                   the same exercises, as a notebook
+DIR/.aidl/workspace.json                         which course this is
+DIR/.aidl/progress.json                          passed tasks and hints taken, by exercise
+DIR/.aidl/backups/                               files that `aidl reset` replaced
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aidl_jax.errors import UsageError
+from aidl_jax.exercise.course import Course
+from aidl_jax.exercise.files import write_bytes, write_text
+from aidl_jax.exercise.source import short_name
+
+NO_PROGRESS: dict[str, Any] = {"passed": [], "points": 0, "hints": {}}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One student's folder."""
+
+    root: Path
+
+    def file(self, name: str) -> Path:
+        """The file of an exercise."""
+        return self.root / "exercises" / f"{name}.py"
+
+    def notebook(self, name: str) -> Path:
+        """The notebook of the session that an exercise belongs to."""
+        return self.root / "notebooks" / f"{name.split('/')[0]}.ipynb"
+
+    @property
+    def course_path(self) -> Path | None:
+        """The folder of the course it was laid out from; None for the package's own."""
+        settings = _read_json(self.root / ".aidl" / "workspace.json")
+        return Path(settings["course"]) if settings.get("course") else None
+
+    def progress(self, name: str) -> dict[str, Any]:
+        """`{"passed": [...], "points": n, "hints": {task: how many}}` of an exercise."""
+        known = _read_json(self.root / ".aidl" / "progress.json").get(name, {})
+        return {**NO_PROGRESS, **known}
+
+    def save_progress(self, name: str, **changed: Any) -> None:
+        """Changes parts of an exercise's progress."""
+        path = self.root / ".aidl" / "progress.json"
+        known = _read_json(path)
+        known[name] = {**self.progress(name), **changed}
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+def find_workspace(start: Path) -> Workspace:
+    """The workspace that a folder is in: the nearest one above with `exercises/`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for folder in (start, *start.parents):
+        if any(folder.glob("exercises/s[0-9][0-9]_*")):
+            return Workspace(folder)
+    raise UsageError("this folder is not in a workspace", given=str(start), fix="aidl start DIR, then cd DIR")
+
+
+def start(course: Course, folder: Path, course_path: Path | None = None) -> list[Path]:
+    """Lays out a course's exercises and notebooks in a folder; returns the paths that it wrote.
+
+    Raises:
+        UsageError: a file of that name is there with something else in it; nothing is written then.
+    """
+    workspace = Workspace(folder)
+    files: dict[Path, Path] = {}
+    for name in course.names():
+        files[workspace.file(name)] = course.student_file(name)
+        files[workspace.notebook(name)] = course.notebook(name.split("/")[0])
+    if folder.exists() and not folder.is_dir():
+        raise UsageError("this is a file, not a folder", given=str(folder), fix="name another one")
+    clash = [p for p, made in files.items() if p.exists() and p.read_bytes() != made.read_bytes()]
+    if clash:
+        raise UsageError(
+            f"{clash[0].relative_to(folder)} is there with something else in it",
+            where=str(folder),
+            fix="name another folder, or use aidl reset for one exercise; nothing was changed",
+        )
+    written = [path for path in files if not path.exists()]
+    for path in written:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, files[path].read_bytes())
+    settings = {"course": str(course_path.resolve()) if course_path else None}
+    (folder / ".aidl").mkdir(parents=True, exist_ok=True)
+    write_text(folder / ".aidl" / "workspace.json", json.dumps(settings) + "\n")
+    return written
+
+
+def reset(course: Course, workspace: Workspace, name: str) -> Path | None:
+    """Puts an exercise's file back as it was given; returns where the old one is kept.
+
+    None where the file was unchanged or missing, so that there was nothing to keep.
+    """
+    path, made = workspace.file(name), course.student_file(name).read_bytes()
+    backup = None
+    if path.exists() and path.read_bytes() != made:
+        folder = workspace.root / ".aidl" / "backups" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        backup = folder / f"{len(list(folder.iterdir())) + 1}.py"
+        write_bytes(backup, path.read_bytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, made)
+    workspace.save_progress(name, passed=[], points=0)
+    return backup
+
+
+def next_exercise(course: Course, workspace: Workspace) -> str | None:
+    """The first exercise that is not finished, or None."""
+    return next(
+        (n for n in course.names() if len(workspace.progress(n)["passed"]) < len(course.exercise(n).tasks)), None
+    )
+
+
+def next_hint(course: Course, workspace: Workspace, name: str, task: str | None = None) -> tuple[str, list[str]]:
+    """One more hint for a task, remembered; returns the task and all its hints so far.
+
+    Args:
+        task: the task; the first one that has not passed where it is None.
+
+    Raises:
+        UsageError: no such task, or all tasks have passed.
+    """
+    exercise, known = course.exercise(name), workspace.progress(name)
+    task = task or next((t for t in exercise.tasks if t not in known["passed"]), None)
+    if task is None:
+        raise UsageError("all tasks of this exercise have passed", given=short_name(name), fix="name one with --task")
+    if task not in exercise.tasks:
+        raise UsageError(f"there is no task {task!r}", where=short_name(name), expected=", ".join(exercise.tasks))
+    levels = exercise.tasks[task].hints.levels()
+    taken = min(known["hints"].get(task, 0) + 1, len(levels))
+    workspace.save_progress(name, hints={**known["hints"], task: taken})
+    return task, levels[:taken]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UsageError(
+            "this file is damaged", where=str(path), given=str(error), fix="delete it; your answers are elsewhere"
+        ) from None
+    return found if isinstance(found, dict) else {}

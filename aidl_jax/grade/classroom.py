@@ -1,0 +1,212 @@
+"""Grading a class: every hand-in through its own worker and runner, some in parallel, into records and a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aidl_jax.errors import UsageError
+from aidl_jax.exercise import Exercise
+from aidl_jax.exercise.course import Course
+from aidl_jax.exercise.files import write_text
+from aidl_jax.exercise.source import short_name
+from aidl_jax.grade.handin import HandIn, assign, find_hand_ins, read_hand_in
+from aidl_jax.grade.local import check_document
+from aidl_jax.grade.record import Record, to_json
+from aidl_jax.grade.session import Processes
+
+UNSAFE = "UNSAFE: graded without a sandbox; student code ran with the rights of whoever graded."
+MADE = ("grades.csv", "run.json", "timings.json", "records")
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One student's records, by exercise, and what could not be read."""
+
+    student: str
+    records: dict[str, Record]
+    problems: dict[str, str]
+    unused: list[str]
+    seconds: float
+
+    def points(self, name: str) -> int:
+        """Points of one exercise, 0 where nothing was handed in."""
+        return self.records[name].points if name in self.records else 0
+
+
+@dataclass
+class ClassRun:
+    """A run over a class.
+
+    Args:
+        course: whose exercises.
+        exercises: those that are graded, by name.
+        seed: of all draws, hidden from students.
+        jobs: how many hand-ins at a time.
+    """
+
+    course: Course
+    exercises: dict[str, Exercise]
+    seed: int
+    jobs: int
+    stopped: threading.Event = field(default_factory=threading.Event)
+    running: set[Processes] = field(default_factory=set)
+
+    def grade(self, hand_ins: Sequence[HandIn], done: Callable[[Graded], None]) -> list[Graded]:
+        """Grades all; `done` is told of each as it comes. Ctrl-C ends every process and is raised again."""
+        finished: list[Graded] = []
+        with ThreadPoolExecutor(self.jobs) as pool:
+            waiting: set[Future[Graded | None]] = {pool.submit(self._grade_one, h) for h in hand_ins}
+            try:
+                while waiting:
+                    ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        graded = future.result()
+                        if graded is not None:
+                            finished.append(graded)
+                            done(graded)
+            except BaseException:
+                self.stop()
+                for future in waiting:
+                    future.cancel()
+                raise
+        return sorted(finished, key=lambda graded: graded.student)
+
+    def stop(self) -> None:
+        """Ends what is running; nothing of it is recorded."""
+        self.stopped.set()
+        for processes in list(self.running):
+            processes.close()
+
+    def _grade_one(self, hand_in: HandIn) -> Graded | None:
+        start = time.monotonic()
+        records = {}
+        for name in self.exercises:
+            if name in hand_in.answers and not self.stopped.is_set():
+                processes = Processes()
+                self.running.add(processes)
+                try:
+                    records[name] = check_document(
+                        name, self.exercises[name], hand_in.answers[name], seed=self.seed, processes=processes
+                    )
+                finally:
+                    processes.close()
+                    self.running.discard(processes)
+        if self.stopped.is_set():  # its processes were ended under it: what it says means nothing
+            return None
+        return Graded(hand_in.student, records, hand_in.problems, hand_in.unused, time.monotonic() - start)
+
+
+def read_class(folder: Path, course: Course, names: Sequence[str]) -> tuple[list[HandIn], dict[str, Exercise]]:
+    """Reads all hand-ins; and the exercises to grade: those asked for, else those that were handed in.
+
+    Raises:
+        UsageError: no hand-in answers any of the exercises.
+    """
+    asked = {name: course.exercise(name) for name in names or course.names()}
+    hand_ins = []
+    for student, path in find_hand_ins(folder):
+        documents, problems = read_hand_in(path)
+        hand_ins.append(assign(student, documents, problems, asked))
+    found = {n: e for n, e in asked.items() if any(n in h.answers or n in h.problems for h in hand_ins)}
+    if not (names or found):
+        raise UsageError(
+            "no hand-in answers an exercise of this course", given=str(folder), fix="name one with --exercise"
+        )
+    return hand_ins, asked if names else found
+
+
+def prepare_output(folder: Path, replace: bool) -> None:
+    """An empty output folder.
+
+    Raises:
+        UsageError: there is something in it; with `replace`, something that no such run wrote.
+    """
+    if folder.is_file():
+        raise UsageError("the output is a file, not a folder", given=str(folder), fix="name another one")
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in there if name not in MADE]
+    if there and (foreign or not replace):
+        fix = "name an empty folder" if foreign else "name another folder, or pass --replace to grade anew"
+        raise UsageError("the output folder is not empty", given=f"{folder} with {', '.join(there[:5])}", fix=fix)
+    for name in there:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / "records").mkdir(parents=True, exist_ok=True)
+
+
+def write_student(folder: Path, graded: Graded, unsafe: bool) -> None:
+    """One student's record: `records/<student>.json`."""
+    data = {
+        "student": graded.student,
+        "points": sum(record.points for record in graded.records.values()),
+        "problems": graded.problems,
+        "exercises": {name: record.to_dict() for name, record in graded.records.items()},
+    }
+    write_text(folder / "records" / f"{graded.student}.json", _json(data, unsafe))
+
+
+def write_class(folder: Path, run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> None:
+    """The table, what the run was, and the timings beside them."""
+    write_text(folder / "grades.csv", grades_csv(run, graded, unsafe))
+    about = {"course": run.course.title, "exercises": list(run.exercises), "seed": run.seed, "students": len(graded)}
+    write_text(folder / "run.json", _json(about, unsafe))
+    seconds = {g.student: round(g.seconds, 3) for g in graded}
+    write_text(folder / "timings.json", _json({"seconds": seconds}, unsafe))
+
+
+def grades_csv(run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> str:
+    """One row per student: points per exercise, the sum, what is possible, problems."""
+    possible = sum(exercise.points for exercise in run.exercises.values())
+    file = io.StringIO()
+    if unsafe:
+        file.write(f"# {UNSAFE}\n")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["student", *run.exercises, "points", "possible", "problems"])
+    for one in graded:
+        points = [one.points(name) for name in run.exercises]
+        problems = "; ".join(
+            [*missing(run, one), *(f"{where}: {what}" for where, what in sorted(one.problems.items()))]
+        )
+        writer.writerow([formula_free(one.student), *points, sum(points), possible, formula_free(problems)])
+    return file.getvalue()
+
+
+def missing(run: ClassRun, graded: Graded) -> list[str]:
+    """Exercises that were not handed in, or could not be graded, in words."""
+    absent = [
+        f"{short_name(n)} not handed in" for n in run.exercises if n not in graded.records and n not in graded.problems
+    ]
+    if graded.unused and not graded.records:
+        absent.insert(0, f"no task of these exercises in {', '.join(graded.unused)}")
+    ungraded = [
+        f"{short_name(n)} ungraded: {', '.join(t.name for t in record.tasks if t.verdict == 'ungraded')}"
+        for n, record in graded.records.items()
+        if any(task.verdict == "ungraded" for task in record.tasks)
+    ]
+    return absent + ungraded
+
+
+def formula_free(text: str) -> str:
+    """Text that no spreadsheet takes for a formula.
+
+    >>> formula_free("=cmd()"), formula_free("ada")
+    ("'=cmd()", 'ada')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def _json(data: dict[str, Any], unsafe: bool) -> str:
+    """Canonical JSON; an unsafe run says so on the first line."""
+    if not unsafe:
+        return to_json(data)
+    text = to_json({"UNSAFE": UNSAFE.removeprefix("UNSAFE: "), **data})  # capitals sort first
+    return text.replace("{\n ", "{", 1)

@@ -1,0 +1,83 @@
+"""Writing a hand-in: the graded module of each answered exercise, and a manifest, in one zip."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from aidl_jax.errors import UsageError
+from aidl_jax.exercise.course import Course
+from aidl_jax.exercise.files import write_bytes
+from aidl_jax.exercise.source import short_name
+from aidl_jax.exercise.workspace import Workspace
+from aidl_jax.grade.extract import extract
+from aidl_jax.grade.handin import MANIFEST, Document, read_document
+from aidl_jax.grade.judge import versions
+from aidl_jax.grade.record import Record, to_json
+
+
+def graded_module(document: Document, tasks: Iterable[str]) -> str:
+    """The part of a document that is graded, as one Python file."""
+    return extract(document.cells, tasks).text()
+
+
+def answer(course: Course, workspace: Workspace, name: str) -> Document:
+    """The document that answers an exercise: the file, or the notebook where only that was worked on.
+
+    Raises:
+        UsageError: both were worked on and differ, or there is neither.
+        HandInError: it cannot be read.
+    """
+    edited, there = [], []
+    for path in (workspace.file(name), workspace.notebook(name)):
+        if path.is_file():
+            document = read_document(path.relative_to(workspace.root).as_posix(), path.read_bytes())
+            there.append(document)
+            if is_edited(course, name, document):
+                edited.append(document)
+    if not there:
+        raise UsageError(f"the file of {short_name(name)} is missing", given=str(workspace.file(name)),
+                         fix=f"aidl reset {short_name(name)}")  # fmt: skip
+    tasks = course.exercise(name).tasks
+    if len(edited) == 2 and graded_module(edited[0], tasks) != graded_module(edited[1], tasks):
+        raise UsageError(f"both the file and the notebook answer {short_name(name)}",
+                         given=" and ".join(document.name for document in edited), fix="name the one you mean")  # fmt: skip
+    return (edited or there)[0]
+
+
+def is_edited(course: Course, name: str, document: Document) -> bool:
+    """Whether any task of an exercise is written: defined, and no longer raising NotImplementedError."""
+    tasks = course.exercise(name).tasks
+    found = extract(document.cells, tasks)
+    definitions = (found.definition(task) for task in tasks)
+    return any(d is not None and "raise NotImplementedError" not in d.text for d in definitions)
+
+
+def write_hand_in(path: Path, answers: dict[str, Document], records: dict[str, Record], course: Course,
+                  hints: dict[str, dict[str, int]], student: str | None) -> dict[str, Any]:  # fmt: skip
+    """Writes the zip; the same answers give the same bytes. Returns the manifest."""
+    modules = {name: graded_module(document, course.exercise(name).tasks) for name, document in answers.items()}
+    manifest = {
+        "course": course.title,
+        "exercises": {
+            name: {
+                "blake2b": hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
+                "from": answers[name].name,
+                "hints": hints.get(name, {}),
+                "points_at_home": records[name].points,
+            }
+            for name, text in modules.items()
+        },
+        "student": student,
+        "versions": versions(),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in {MANIFEST: to_json(manifest), **{f"{n}.py": t for n, t in modules.items()}}.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
+    write_bytes(path, buffer.getvalue())
+    return manifest
