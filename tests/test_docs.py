@@ -1,0 +1,83 @@
+"""Every command that README and docs show is run, in order, in a copy of the checkout."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md"]
+BLOCK = re.compile(r"^```(\S*)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(text: str, kind: str, slow: bool) -> list[tuple[str, int]]:
+    """The lines after `$ ` of a kind of block, with the exit code that a comment on the line announces."""
+    found = []
+    for name, marked, body in BLOCK.findall(text):
+        if name == kind and bool(marked) == slow:
+            for line in re.findall(r"^\$ (.+)$", body, re.MULTILINE):
+                announced = re.search(r"#.*\bexit code (\d)", line)
+                found.append((line, int(announced[1]) if announced else 0))
+    return found
+
+
+def script(lines: list[tuple[str, int]]) -> str:
+    """A shell script that stops at the first command with another exit code than announced."""
+    return "\n".join(
+        f"{line}\nstatus=$?; [ $status -eq {code} ] || {{ echo \"exit code $status: {line!r}\"; exit 99; }}"
+        for line, code in lines
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what is in the working tree, without what a build leaves there."""
+    copy = tmp_path / "checkout"
+    ignore = shutil.ignore_patterns(".git", ".venv*", "demo-out", "dist", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, copy, ignore=ignore)
+    return copy
+
+
+def run(lines: list[tuple[str, int]], folder: Path) -> None:
+    assert lines
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "MAKEFLAGS": ""}
+    done = subprocess.run(["bash", "-c", script(lines)], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_commands_do_what_the_text_says(name: str, checkout: Path) -> None:
+    run(commands((ROOT / name).read_text(), "console", slow=False), checkout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "docs/instructor.md"])
+def test_slow_commands_do_what_the_text_says(name: str, checkout: Path) -> None:
+    lines = commands((ROOT / name).read_text(), "console", slow=True)
+    # `make test` would run this test again
+    run([(line.replace("make test", "make -n test"), code) for line, code in lines], checkout)
+
+
+def test_submit_after_solving(checkout: Path) -> None:
+    lines = commands((ROOT / "docs/student.md").read_text(), "console-after-solving", slow=False)
+    workspace = checkout / "examples" / "class" / "ada"
+    (workspace / "exercises").mkdir()
+    for session in ("s02_graphs", "s05_toolbox"):
+        shutil.move(workspace / session, workspace / "exercises" / session)
+    run(lines, workspace)
+    assert (workspace / "handin.zip").is_file()
+
+
+def test_every_shown_command_belongs_to_a_block_that_is_run() -> None:
+    for name in FILES:
+        text = (ROOT / name).read_text()
+        shown = len(re.findall(r"^\$ ", text, re.MULTILINE))
+        kinds = [("console", False), ("console", True), ("console-after-solving", False)]
+        assert shown == sum(len(commands(text, kind, slow)) for kind, slow in kinds), name
