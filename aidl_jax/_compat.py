@@ -36,7 +36,7 @@ def check_key_reuse(closed: ClosedJaxpr) -> None:
 
     def reused(count: int) -> Exception | None:
         try:
-            _key_reuse.check_key_reuse_jaxpr(closed.jaxpr.replace(eqns=equations[:count], outvars=[], debug_info=None))
+            _key_reuse.check_key_reuse_jaxpr(closed.jaxpr.replace(eqns=equations[:count]))
         except KeyReuseError as error:
             return error
         return None

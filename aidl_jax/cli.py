@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -21,14 +22,18 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Runs a command; a mistake of the user's is one line and exit code 2."""
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):  # what a terminal has no letter for is spelled out
+            output.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
-        sys.exit(2)
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "aidl"
+        message = error.format_message().rstrip(".")
+        _fail(f"{message}{'' if message.endswith('?') else '.'} Fix: see {command} --help")
     except AidlError as error:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
@@ -37,12 +42,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)
     except OSError as error:
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}; what was written before is complete")
 
 
-def _fail(message: str) -> None:
-    click.echo(f"aidl: {message}", err=True)
+def _fail(message: str) -> NoReturn:
+    _warn(message)
     sys.exit(2)
+
+
+def _warn(message: str) -> None:
+    from aidl_jax.grade.terminal import clean
+
+    click.echo(f"aidl: {clean(message.replace(chr(10), ' '))}", err=True)
 
 
 def course_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,7 +95,7 @@ def start(folder: Path, course_path: Path | None) -> None:
 @cli.command()
 @click.argument("exercise", required=False)
 @click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
-@click.option("--seed", type=int, help="Draw other inputs than the usual ones.")
+@click.option("--seed", type=click.IntRange(0), help="Draw other inputs than the usual ones.")
 @course_option
 def check(exercise: str | None, traceback: bool, seed: int | None, course_path: Path | None) -> int:
     """Check EXERCISE (a name, a short form, or a .py or .ipynb file); the next unfinished one without it.
@@ -165,6 +176,7 @@ def submit(exercises: Sequence[str], out: Path, student: str | None, course_path
     from aidl_jax.grade.terminal import make_console, show_record
 
     console = make_console()
+    handing_in.refuse_to_overwrite(out)
     course, workspace, answers = _find_submission(exercises, course_path)
     records, hints = {}, {}
     for name, document in answers.items():
@@ -188,7 +200,7 @@ def submit(exercises: Sequence[str], out: Path, student: str | None, course_path
 @click.argument("submissions", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the records and grades.csv go.")
 @click.option("--exercise", "exercises", multiple=True, help="Grade this exercise; may be given again.")
-@click.option("--seed", type=int, help="Of the hidden inputs; drawn and recorded without it.")
+@click.option("--seed", type=click.IntRange(0), help="Of the hidden inputs; drawn and recorded without it.")
 @click.option("--jobs", type=click.IntRange(1), help="Hand-ins at a time; the number of cores without it.")
 @click.option("--replace", is_flag=True, help="Write over an earlier run in the output folder.")
 @click.option("--unsafe", is_flag=True, help="Run student code without a sandbox.")
@@ -211,6 +223,8 @@ def grade(
     from aidl_jax.grade.terminal import make_console
 
     click.echo(classroom.UNSAFE)
+    if submissions.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError("the output would stand among the hand-ins", given=str(out), fix="name a folder elsewhere")
     console = make_console()
     course = _course(course_path)
     hand_ins, names = classroom.read_class(submissions, course, [course.resolve(name) for name in exercises])
@@ -231,7 +245,7 @@ def grade(
     click.echo(f"Records: {out / 'records'}   table: {out / 'grades.csv'}   seed: {run.seed}")
     problems = [(one.student, *problem) for one in graded for problem in one.problems.items()]
     for student, where, what in problems:
-        click.echo(f"aidl: {student}: {what if where in what else f'{where}: {what}'}", err=True)
+        _warn(f"{student}: {what if where in what else f'{where}: {what}'}")
     return 2 if problems else 0
 
 
@@ -295,13 +309,14 @@ def _find_answers(
     path = Path(exercise) if exercise else None
     if path is not None and path.suffix in handin.SUFFIXES:
         if not path.is_file():
-            raise UsageError("there is no such file", given=str(path))
+            raise UsageError("there is no such file", given=str(path), fix="name the exercise, or a file that is there")
         workspace = _workspace_of(path)
         course = _course(course_path or (workspace.course_path if workspace else None))
-        document = handin.read_document(path.as_posix(), path.read_bytes())
+        document = handin.read_document(path.as_posix(), handin.read_file(path))
         names = handin.answered(document, {name: course.exercise(name) for name in course.names()})
         if not names:
-            raise UsageError("no exercise's tasks are defined in this file", given=str(path))
+            raise UsageError("no exercise's tasks are defined in this file", given=str(path),
+                             fix="write def NAME(...) as the exercise has it")  # fmt: skip
         return course, workspace, dict.fromkeys(names, document)
     workspace = find_workspace(Path.cwd())
     course = _course(course_path or workspace.course_path)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from aidl_jax.errors import AidlError
 
 if TYPE_CHECKING:
     from aidl_jax.grade.record import Record, TaskRecord
@@ -15,17 +17,14 @@ if TYPE_CHECKING:
 PATH = re.compile(r"exercises/(s\d\d_\w+/\w+)\.py$")
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collects exercises below a folder; one that is named itself comes to the next hook."""
-    if parent.session.isinitpath(file_path):
-        return None
-    return _collector(file_path, parent)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """An exercise is checked, not imported."""
-    return _collector(module_path, parent)
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(
+    file_path: Path, parent: pytest.Collector
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """An exercise is checked, never imported: its collector takes the place of a module's and of its doctests'."""
+    found = yield
+    own = _collector(file_path, parent)
+    return found if own is None else [own]
 
 
 def _collector(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -35,7 +34,10 @@ def _collector(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     from aidl_jax.exercise.course import open_course
     from aidl_jax.exercise.workspace import find_workspace
 
-    course = open_course(find_workspace(path.parent).course_path)
+    try:
+        course = open_course(find_workspace(path.parent).course_path)
+    except AidlError as error:
+        raise pytest.UsageError(str(error)) from None
     if named[1] not in course.names():
         return None
     file = ExerciseFile.from_parent(parent, path=path)
@@ -67,7 +69,7 @@ class ExerciseFile(pytest.File):
 
 
 class TaskFailed(Exception):
-    """A task's check did not hold; `args[0]` is the text to show."""
+    """A task's check did not hold, or its file cannot be read; `args[0]` is the text to show."""
 
 
 class TaskItem(pytest.Item):
@@ -79,7 +81,11 @@ class TaskItem(pytest.Item):
         """Fails, or skips where the task waits for another, as the record says."""
         from aidl_jax.grade.terminal import task_text
 
-        task: TaskRecord = next(task for task in self.parent.record().tasks if task.name == self.name)
+        try:
+            record = self.parent.record()
+        except AidlError as error:  # the file cannot be read
+            raise TaskFailed(str(error)) from None
+        task: TaskRecord = next(task for task in record.tasks if task.name == self.name)
         if task.verdict == "waiting":
             pytest.skip(f"waits for {', '.join(task.waits_for)}")
         if task.verdict != "passed":

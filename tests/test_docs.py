@@ -30,7 +30,7 @@ def commands(text: str, kind: str, slow: bool) -> list[tuple[str, int]]:
 def script(lines: list[tuple[str, int]]) -> str:
     """A shell script that stops at the first command with another exit code than announced."""
     return "\n".join(
-        f"{line}\nstatus=$?; [ $status -eq {code} ] || {{ echo \"exit code $status: {line!r}\"; exit 99; }}"
+        f'{line}\nstatus=$?; [ $status -eq {code} ] || {{ echo "exit code $status: {line!r}"; exit 99; }}'
         for line, code in lines
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import keyword
 import string
 from pathlib import Path
 
@@ -66,13 +67,15 @@ def scaffold(course: Course, name: str) -> list[Path]:
     """Writes the two files of a new exercise; returns their paths.
 
     Raises:
-        UsageError: the name is not of the form `sNN_topic/name`, or one of the files is there.
+        UsageError: the name is not of the form `sNN_topic/name`, is a word of Python's, or one of the files is there.
     """
     session, _, stem = name.partition("/")
     if not (SESSION.fullmatch(session) and NAME.fullmatch(stem)):
         raise UsageError(
             "this is not an exercise's name", given=repr(name), expected="sNN_topic/name, as s03_autodiff/duals"
         )
+    if keyword.iskeyword(stem):
+        raise UsageError(f"{stem!r} is a word of Python's and no function can be named so", fix="choose another name")
     words = {"title": stem.replace("_", " ").capitalize(), "task": f"{stem}_task" if stem == "exercise" else stem}
     files = {
         course.solution(name): resource("new_solution.py.txt"),
@@ -81,7 +84,8 @@ def scaffold(course: Course, name: str) -> list[Path]:
     there = [path for path in files if path.exists()]
     if there:
         raise UsageError("the exercise is there already", given=", ".join(map(str, there)), fix="choose another name")
-    for path, template in files.items():
+    texts = {path: string.Template(template).substitute(words) for path, template in files.items()}
+    for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, string.Template(template).substitute(words))
+        write_text(path, text)
     return list(files)

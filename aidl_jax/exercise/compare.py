@@ -180,7 +180,9 @@ def _compare_values(
     if not wrong.any():
         return
     index = _first(wrong & (error == np.max(np.where(wrong, error, -1))))
-    many = f", the worst of {int(wrong.sum())} wrong elements of {got.size}" if got.size > 1 else ""
+    count = int(wrong.sum())
+    which = f"the worst of {count} wrong elements" if count > 1 else "the only wrong element"
+    many = f", {which} of {got.size}" if got.size > 1 else ""
     raise Failure(
         "value",
         f"The {'values are' if got.size > 1 else 'value is'} wrong{_at(path)}.",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,11 @@ class Course:
         spec = importlib.util.spec_from_file_location(f"aidl_course.{name.replace('/', '.')}", path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        sys.modules[spec.name] = module  # dataclasses look their module up there
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            del sys.modules[spec.name]
         exercise = getattr(module, "exercise", None)
         if not isinstance(exercise, Exercise):
             raise CourseError("a check file defines `exercise = Exercise(...)`", where=str(path))

@@ -44,7 +44,7 @@ class Draw:
         label: what the draw is for (exercise, task, check, number), so that checks are independent.
         replaced: arrays to hand out in place of the n-th draw, for shrinking.
 
-    >>> Draw(7, "a").normal(3).shape, Draw(7, "a").normal() == Draw(7, "a").normal()
+    >>> Draw(7, "a").normal(3).shape, bool(Draw(7, "a").normal() == Draw(7, "a").normal())
     ((3,), True)
     """
 

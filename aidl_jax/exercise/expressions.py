@@ -47,6 +47,8 @@ class Expression:
         return Expression("attribute", (self, name))
 
     def __getitem__(self, index: int | str) -> Expression:
+        if not isinstance(index, int | str):
+            raise CourseError("an expression is indexed by a number or a string", given=repr(index)[:60])
         return Expression("item", (self, index))
 
     def __iter__(self) -> NoReturn:
@@ -85,6 +87,22 @@ class Expression:
 
     def __rmatmul__(self, other: Any) -> Expression:
         return library("jax.numpy.matmul")(other, self)
+
+    def __rtruediv__(self, other: Any) -> Expression:
+        return library("jax.numpy.divide")(other, self)
+
+    def __pow__(self, other: Any) -> Expression:
+        return library("jax.numpy.power")(self, other)
+
+    def __neg__(self) -> Expression:
+        return library("jax.numpy.negative")(self)
+
+    def __eq__(self, other: object) -> NoReturn:
+        raise CourseError(
+            "expressions cannot be compared with ==, since nothing has run yet", fix="compare(a, b), or value(a) == ..."
+        )
+
+    __hash__ = object.__hash__
 
     def __str__(self) -> str:
         return describe(self)
@@ -401,8 +419,9 @@ def describe(expression: Expression) -> str:
                 for parameter in parameters:
                     names.setdefault(id(parameter), "pqrstuvw"[len(names) % 8])
                 return f"lambda {', '.join(names[id(p)] for p in parameters)}: {visit(body)}"
-            case "transform", (name, of, _):
-                return f"{name}({visit(of)})"
+            case "transform", (name, of, options):
+                given = [f"{key}={value}" for key, value in options.items() if value != 0]
+                return f"{name}({', '.join([visit(of), *given])})"
             case "attribute", (of, key):
                 return f"{visit(of)}.{key}"
             case "item", (of, key):

@@ -47,7 +47,7 @@ def _exercise_cells(course: Course, name: str) -> list[dict[str, Any]]:
     text = without_solutions(path.read_text(encoding="utf-8"), str(path))
     tasks = course.exercise(name).tasks
     made = []
-    found = cells(text)
+    found = cells(text, str(path))
     if not found:
         raise CourseError("the source has no cells", where=str(path), fix="open one with a line `# %%`")
     for number, cell in enumerate(found):

@@ -33,8 +33,13 @@ class SourceCell:
     line: int
 
 
-def cells(text: str) -> list[SourceCell]:
+def cells(text: str, where: str = "the source") -> list[SourceCell]:
     """The cells of a percent-format script; lines before the first marker belong to none.
+
+    `where` is the file for messages.
+
+    Raises:
+        CourseError: a marker of another kind, which would silently end up inside a cell.
 
     >>> [(cell.kind, cell.text) for cell in cells("# %% [markdown]\\n# # Title\\n#\\n# Text.\\n# %%\\nx = 1\\n")]
     [('markdown', '# Title\\n\\nText.'), ('code', 'x = 1')]
@@ -56,6 +61,9 @@ def cells(text: str) -> list[SourceCell]:
         if marker:
             close()
             kind, lines, first = "markdown" if marker["markdown"] else "code", [], number + 1
+        elif line.startswith("# %%"):
+            raise CourseError("this is not a cell marker", where=where, given=repr(line),
+                              expected="`# %%` or `# %% [markdown]`")  # fmt: skip
         else:
             lines.append(line)
     close()
@@ -115,7 +123,7 @@ def without_solutions(text: str, where: str) -> str:
 
 def _not_implemented(functions: list[ast.FunctionDef], number: int, line: str, where: str) -> str:
     for function in functions:
-        if function.lineno <= number <= (function.end_lineno or 0) + 1:
+        if line[0].isspace() and function.lineno <= number <= (function.end_lineno or 0) + 1:
             indent = line[: len(line) - len(line.lstrip())]
             return f'{indent}raise NotImplementedError("{function.name} is still to be written")'
     raise CourseError(f"{BEGIN!r} stands outside a function", where=f"{where}:{number}", fix="indent it into the body")

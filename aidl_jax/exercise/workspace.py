@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aidl_jax.errors import UsageError
+from aidl_jax.errors import CourseError, UsageError
 from aidl_jax.exercise.course import Course
 from aidl_jax.exercise.files import write_bytes, write_text
 from aidl_jax.exercise.source import short_name
@@ -39,13 +39,20 @@ class Workspace:
     @property
     def course_path(self) -> Path | None:
         """The folder of the course it was laid out from; None for the package's own."""
-        settings = _read_json(self.root / ".aidl" / "workspace.json")
-        return Path(settings["course"]) if settings.get("course") else None
+        file = self.root / ".aidl" / "workspace.json"
+        found = _read_json(file).get("course")
+        if not isinstance(found, str | None):
+            raise _damaged(file, f'"course": {found!r}')
+        return Path(found) if found else None
 
     def progress(self, name: str) -> dict[str, Any]:
         """`{"passed": [...], "points": n, "hints": {task: how many}}` of an exercise."""
-        known = _read_json(self.root / ".aidl" / "progress.json").get(name, {})
-        return {**NO_PROGRESS, **known}
+        file = self.root / ".aidl" / "progress.json"
+        known = _read_json(file).get(name, {})
+        found = {**NO_PROGRESS, **known} if isinstance(known, dict) else {}
+        if [type(found.get(part)) for part in NO_PROGRESS] != [type(given) for given in NO_PROGRESS.values()]:
+            raise _damaged(file, f"{name}: {known!r}"[:200])
+        return found
 
     def save_progress(self, name: str, **changed: Any) -> None:
         """Changes parts of an exercise's progress."""
@@ -73,6 +80,7 @@ def start(course: Course, folder: Path, course_path: Path | None = None) -> list
 
     Raises:
         UsageError: a file of that name is there with something else in it; nothing is written then.
+        CourseError: the course's files have not been made.
     """
     workspace = Workspace(folder)
     files: dict[Path, Path] = {}
@@ -81,7 +89,8 @@ def start(course: Course, folder: Path, course_path: Path | None = None) -> list
         files[workspace.notebook(name)] = course.notebook(name.split("/")[0])
     if folder.exists() and not folder.is_dir():
         raise UsageError("this is a file, not a folder", given=str(folder), fix="name another one")
-    clash = [p for p, made in files.items() if p.exists() and p.read_bytes() != made.read_bytes()]
+    texts = {path: _made(file) for path, file in files.items()}
+    clash = [path for path, text in texts.items() if path.exists() and path.read_bytes() != text]
     if clash:
         raise UsageError(
             f"{clash[0].relative_to(folder)} is there with something else in it",
@@ -91,7 +100,7 @@ def start(course: Course, folder: Path, course_path: Path | None = None) -> list
     written = [path for path in files if not path.exists()]
     for path in written:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, files[path].read_bytes())
+        write_bytes(path, texts[path])
     settings = {"course": str(course_path.resolve()) if course_path else None}
     (folder / ".aidl").mkdir(parents=True, exist_ok=True)
     write_text(folder / ".aidl" / "workspace.json", json.dumps(settings) + "\n")
@@ -103,12 +112,13 @@ def reset(course: Course, workspace: Workspace, name: str) -> Path | None:
 
     None where the file was unchanged or missing, so that there was nothing to keep.
     """
-    path, made = workspace.file(name), course.student_file(name).read_bytes()
+    path, made = workspace.file(name), _made(course.student_file(name))
     backup = None
     if path.exists() and path.read_bytes() != made:
         folder = workspace.root / ".aidl" / "backups" / name
         folder.mkdir(parents=True, exist_ok=True)
-        backup = folder / f"{len(list(folder.iterdir())) + 1}.py"
+        numbers = [int(kept.stem) for kept in folder.glob("*.py") if kept.stem.isdecimal()]
+        backup = folder / f"{max(numbers, default=0) + 1}.py"
         write_bytes(backup, path.read_bytes())
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, made)
@@ -144,13 +154,24 @@ def next_hint(course: Course, workspace: Workspace, name: str, task: str | None 
     return task, levels[:taken]
 
 
+def _made(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CourseError("the course's files have not been made", where=str(path), fix="aidl build") from None
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise UsageError(
-            "this file is damaged", where=str(path), given=str(error), fix="delete it; your answers are elsewhere"
-        ) from None
-    return found if isinstance(found, dict) else {}
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(found, dict):
+        raise _damaged(path, repr(found)[:200])
+    return found
+
+
+def _damaged(path: Path, given: str) -> UsageError:
+    return UsageError("this file is damaged", where=str(path), given=given, fix="delete it; your answers are not in it")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aidl_jax.errors import UsageError, close_matches
@@ -18,12 +18,13 @@ from aidl_jax.grade.terminal import record_text
 
 @dataclass(frozen=True)
 class Checked:
-    """A record that shows itself."""
+    """A record that shows itself, and the hints of its tasks."""
 
     record: Record
+    hints: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def _repr_html_(self) -> str:
-        return record_html(self.record)
+        return record_html(self.record, self.hints)
 
     def __repr__(self) -> str:
         return record_text(self.record)
@@ -37,7 +38,8 @@ def check_cells(short: str, task: str | None, course_path: str | None) -> Checke
     if task is not None and task not in exercise.tasks:
         raise UsageError(f"there is no task {task!r} in {name}", fix=close_matches(task, exercise.tasks))
     cells = tuple(Cell(f"cell [{n}]", text) for n, text in enumerate(_executed_cells(), start=1) if text.strip())
-    return Checked(check_document(name, exercise, Document("notebook", cells), only=task))
+    record = check_document(name, exercise, Document("notebook", cells), only=task)
+    return Checked(record, {one.name: one.hints.levels() for one in exercise.tasks.values()})
 
 
 def _executed_cells() -> Sequence[str]:
@@ -50,4 +52,4 @@ def _executed_cells() -> Sequence[str]:
     if shell is None:
         raise UsageError("aidl_jax.check(...) looks at a notebook's cells, and this is no notebook",
                          fix="run `aidl check` in a terminal")  # fmt: skip
-    return [str(text) for text in shell.user_ns["In"][1:]]
+    return [str(text) for text in shell.history_manager.input_hist_parsed[1:]]  # the name `In` may have been taken

@@ -25,6 +25,7 @@ from aidl_jax.grade.session import Processes
 
 UNSAFE = "UNSAFE: graded without a sandbox; student code ran with the rights of whoever graded."
 MADE = ("grades.csv", "run.json", "timings.json", "records")
+EARLIER = "earlier"  # the run that is being replaced, until the new one is complete
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class Graded:
     def points(self, name: str) -> int:
         """Points of one exercise, 0 where nothing was handed in."""
         return self.records[name].points if name in self.records else 0
+
+    def ungraded(self, name: str) -> list[str]:
+        """The tasks of an exercise that the grader could not grade: no zero may stand for them."""
+        return (
+            [task.name for task in self.records[name].tasks if task.verdict == "ungraded"]
+            if name in self.records
+            else []
+        )
 
 
 @dataclass
@@ -88,7 +97,7 @@ class ClassRun:
 
     def _grade_one(self, hand_in: HandIn) -> Graded | None:
         start = time.monotonic()
-        records = {}
+        records, problems = {}, dict(hand_in.problems)
         for name in self.exercises:
             if name in hand_in.answers and not self.stopped.is_set():
                 processes = Processes()
@@ -97,12 +106,14 @@ class ClassRun:
                     records[name] = check_document(
                         name, self.exercises[name], hand_in.answers[name], seed=self.seed, processes=processes
                     )
+                except Exception as error:  # a fault of the grader's own with this one must not stop the others
+                    problems[name] = f"ungraded, by a fault of the grader's: {type(error).__name__}: {error}"
                 finally:
                     processes.close()
                     self.running.discard(processes)
         if self.stopped.is_set():  # its processes were ended under it: what it says means nothing
             return None
-        return Graded(hand_in.student, records, hand_in.problems, hand_in.unused, time.monotonic() - start)
+        return Graded(hand_in.student, records, problems, hand_in.unused, time.monotonic() - start)
 
 
 def read_class(folder: Path, course: Course, names: Sequence[str]) -> tuple[list[HandIn], dict[str, Exercise]]:
@@ -125,21 +136,26 @@ def read_class(folder: Path, course: Course, names: Sequence[str]) -> tuple[list
 
 
 def prepare_output(folder: Path, replace: bool) -> None:
-    """An empty output folder.
+    """An output folder for a new run; with `replace`, a complete earlier one is kept aside until this one is.
 
     Raises:
         UsageError: there is something in it; with `replace`, something that no such run wrote.
     """
-    if folder.is_file():
+    if folder.exists() and not folder.is_dir():
         raise UsageError("the output is a file, not a folder", given=str(folder), fix="name another one")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = [name for name in there if name not in MADE]
+    foreign = [name for name in there if name not in (*MADE, EARLIER)] or (there if "records" not in there else [])
     if there and (foreign or not replace):
         fix = "name an empty folder" if foreign else "name another folder, or pass --replace to grade anew"
         raise UsageError("the output folder is not empty", given=f"{folder} with {', '.join(there[:5])}", fix=fix)
-    for name in there:
-        path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if "run.json" in there:  # it is written last
+        shutil.rmtree(folder / EARLIER, ignore_errors=True)
+        (folder / EARLIER).mkdir()
+        for name in (name for name in MADE if name in there):
+            (folder / name).rename(folder / EARLIER / name)
+    else:  # a run that was stopped
+        for path in (folder / name for name in MADE if name in there):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     (folder / "records").mkdir(parents=True, exist_ok=True)
 
 
@@ -155,16 +171,21 @@ def write_student(folder: Path, graded: Graded, unsafe: bool) -> None:
 
 
 def write_class(folder: Path, run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> None:
-    """The table, what the run was, and the timings beside them."""
+    """The table, the timings beside it, and what the run was; then an earlier one goes."""
     write_text(folder / "grades.csv", grades_csv(run, graded, unsafe))
-    about = {"course": run.course.title, "exercises": list(run.exercises), "seed": run.seed, "students": len(graded)}
-    write_text(folder / "run.json", _json(about, unsafe))
     seconds = {g.student: round(g.seconds, 3) for g in graded}
     write_text(folder / "timings.json", _json({"seconds": seconds}, unsafe))
+    about = {"course": run.course.title, "exercises": list(run.exercises), "seed": run.seed, "students": len(graded)}
+    write_text(folder / "run.json", _json(about, unsafe))
+    shutil.rmtree(folder / EARLIER, ignore_errors=True)
 
 
 def grades_csv(run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> str:
-    """One row per student: points per exercise, the sum, what is possible, problems."""
+    """One row per student: points per exercise, the sum, what is possible, problems.
+
+    Points are empty rather than 0 where it can't be told which file counts, and where a fault of the grader's
+    own left a task ungraded.
+    """
     possible = sum(exercise.points for exercise in run.exercises.values())
     file = io.StringIO()
     if unsafe:
@@ -172,11 +193,12 @@ def grades_csv(run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["student", *run.exercises, "points", "possible", "problems"])
     for one in graded:
-        points = [one.points(name) for name in run.exercises]
+        points = ["" if name in one.problems or one.ungraded(name) else one.points(name) for name in run.exercises]
+        total = "" if "" in points else sum(map(int, points))
         problems = "; ".join(
             [*missing(run, one), *(f"{where}: {what}" for where, what in sorted(one.problems.items()))]
         )
-        writer.writerow([formula_free(one.student), *points, sum(points), possible, formula_free(problems)])
+        writer.writerow([formula_free(one.student), *points, total, possible, formula_free(problems)])
     return file.getvalue()
 
 
@@ -188,9 +210,7 @@ def missing(run: ClassRun, graded: Graded) -> list[str]:
     if graded.unused and not graded.records:
         absent.insert(0, f"no task of these exercises in {', '.join(graded.unused)}")
     ungraded = [
-        f"{short_name(n)} ungraded: {', '.join(t.name for t in record.tasks if t.verdict == 'ungraded')}"
-        for n, record in graded.records.items()
-        if any(task.verdict == "ungraded" for task in record.tasks)
+        f"{short_name(n)} ungraded: {', '.join(graded.ungraded(n))}" for n in graded.records if graded.ungraded(n)
     ]
     return absent + ungraded
 
@@ -201,7 +221,7 @@ def formula_free(text: str) -> str:
     >>> formula_free("=cmd()"), formula_free("ada")
     ("'=cmd()", 'ada')
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
 
 
 def _json(data: dict[str, Any], unsafe: bool) -> str:

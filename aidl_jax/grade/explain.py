@@ -24,7 +24,10 @@ def explain(error: BaseException, labels: Collection[str]) -> dict[str, Any]:
         labels: the file names of the student's code, to find their own line.
     """
     unsupported = isinstance(error, NotImplementedError) and not _raised_in(error.__traceback__, labels)
-    message, fix = _by_text(error) if unsupported else _words(error)
+    try:
+        message, fix = _by_text(error) if unsupported else _words(error)
+    except BaseException:  # a student's exception may fail to say what it is
+        message, fix = f"Your code raised {type(error).__name__}.", None
     return {
         "kind": "unsupported" if unsupported else type(error).__name__,
         "message": encodable(message)[:MAX_TEXT],

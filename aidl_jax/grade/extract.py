@@ -15,6 +15,7 @@ import types
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+AROUND_PYTHON = ("%%time", "%%timeit", "%%capture", "%%prun")  # cell magics whose cell is Python
 ALWAYS_FORBIDDEN = ("aidl_jax.course", "aidl_jax.exercise", "aidl_jax.grade")
 COMPREHENSIONS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 
@@ -160,7 +161,7 @@ def without_magics(text: str) -> str:
     >>> without_magics("%pip install jax\\nx = 1\\n!ls")
     '\\nx = 1\\n'
     """
-    if text.lstrip().startswith("%%"):
+    if text.lstrip().startswith("%%") and not text.lstrip().startswith(AROUND_PYTHON):
         return ""
     lines = (
         "" if line.lstrip().startswith(("%", "!")) or line.rstrip().endswith("?") else line
@@ -190,7 +191,20 @@ def _statements(cell: Cell, tree: ast.Module) -> Iterator[Statement]:
         defines, now, later = _names(_compile(node, cell.label, flags))
         if any(isinstance(part, ast.alias) and part.name == "*" for part in ast.walk(node)):
             defines.add("*")
+        defines |= _changed(node)
         yield Statement(cell, node, frozenset(defines), frozenset(now), frozenset(later), flags)
+
+
+def _changed(node: ast.stmt) -> set[str]:
+    """The names that a statement such as `config["rate"] = 0.1` or `f.table = t` changes: as good as defined anew."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    found = set()
+    for target in targets:
+        while isinstance(target, ast.Subscript | ast.Attribute):
+            target = target.value
+            if isinstance(target, ast.Name):
+                found.add(target.id)
+    return found
 
 
 def _is_main_block(node: ast.stmt) -> bool:

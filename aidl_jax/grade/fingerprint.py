@@ -1,7 +1,7 @@
 """A hash over an exported function's graph, and what can be read off it. Runs in the runner.
 
 Names, argument names, files, lines and the order of independent operations do not matter; dead code
-does not count; a call is followed into the function it calls.
+does not count; a call is followed into the function it calls, a composite into its decomposition.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from typing import Any
 from aidl_jax import _compat
 
 IGNORED_ATTRIBUTES = frozenset(
-    ["sym_name", "sym_visibility", "arg_attrs", "res_attrs", "callee", "mhlo.sharding", "sdy.sharding_rule"]
+    [
+        "sym_name",
+        "sym_visibility",
+        "arg_attrs",
+        "res_attrs",
+        "callee",
+        "decomposition",
+        "mhlo.sharding",
+        "sdy.sharding_rule",
+    ]
 )
 
 
@@ -38,9 +47,12 @@ def fingerprint(module: Any, calling: str = "") -> str:
             if operation.name in ("func.return", "stablehlo.return"):
                 return operands
             if operation.name == "func.call":
-                results = call(str(operation.attributes["callee"]).lstrip("@"), operands)
+                results = call(operation.attributes["callee"].value, operands)
             else:
-                one = _digest(operation.name, *_attributes(operation), *operands, *_regions(operation, known, depth))
+                inner = list(_regions(operation, known, depth))
+                if operation.name == "stablehlo.composite":
+                    inner += call(operation.attributes["decomposition"].value, operands)
+                one = _digest(operation.name, *_attributes(operation), *operands, *inner)
                 types = [str(result.type) for result in operation.results]
                 results = [_digest(one, str(i), kind) for i, kind in enumerate(types)]
             known.update(zip(operation.results, results, strict=True))
@@ -104,7 +116,7 @@ def _attributes(operation: Any) -> list[str]:
 
 
 def _name(function: Any) -> str:
-    return str(function.attributes["sym_name"]).strip('"')
+    return function.attributes["sym_name"].value
 
 
 def _digest(*parts: str) -> str:

@@ -58,20 +58,21 @@ def read_document(name: str, data: bytes) -> Document:
     """Reads a `.py` file or a notebook.
 
     Raises:
-        HandInError: too large, not UTF-8, not a notebook.
+        HandInError: too large, not Unicode text, not a notebook.
     """
     if len(data) > MAX_FILE:
         raise HandInError(
-            "the file is too large", where=name, given=f"{len(data):,} bytes", expected=f"at most {MAX_FILE:,}"
+            "the file is too large", where=name, expected=f"at most {MAX_FILE:,} bytes", fix="take its data out of it"
         )
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise HandInError("the file is not UTF-8 text", where=name, given=f"byte {data[error.start]:#04x} at {error.start}",
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise HandInError("the file is not UTF-8 text", where=name, given=f"byte {error.object[error.start]:#04x} in line {line}",
                           fix="save it as UTF-8") from None  # fmt: skip
     if "\0" in text:
-        raise HandInError("the file is binary, not text", where=name)
-    if name.endswith(".ipynb"):
+        raise HandInError("the file is binary, not text", where=name, fix="save it as UTF-8 text")
+    if _suffix(name) == ".ipynb":
         return Document(name, tuple(_notebook_cells(name, text)))
     return Document(name, (Cell(PurePosixPath(name).name, text),))
 
@@ -90,7 +91,10 @@ def _notebook_cells(name: str, text: str) -> Iterable[Cell]:
         if isinstance(source, list) and all(isinstance(line, str) for line in source):
             source = "".join(source)
         if not isinstance(source, str):
-            raise HandInError("a cell has no text", where=f"{name}, cell {number}")
+            raise HandInError("a cell has no text", where=f"{name}, cell {number}", fix="download the notebook again")
+        if re.search("[\0\ud800-\udfff]", source):
+            raise HandInError("a cell holds what is no text", where=f"{name}, cell {number}",
+                              given="a null byte or half a character", fix="write the cell again")  # fmt: skip
         if cell.get("cell_type") == "code":
             yield Cell(f"cell {number}", source)
 
@@ -104,79 +108,108 @@ def read_hand_in(path: Path) -> tuple[list[Document], dict[str, str]]:
     documents: list[Document] = []
     problems: dict[str, str] = {}
     try:
-        for name, data in _files(path):
+        for name, data in _files(path):  # the files that can't be read alone leave the others be
             try:
+                if isinstance(data, HandInError):
+                    raise data
                 documents.append(read_document(name, data))
             except HandInError as error:
                 problems[name] = str(error)
     except HandInError as error:
-        problems[path.name] = str(error)
+        problems[as_text(path.name)] = str(error)
     return documents, problems
 
 
-def _files(path: Path) -> Iterable[tuple[str, bytes]]:
+def _files(path: Path) -> Sequence[tuple[str, bytes | HandInError]]:
     if path.is_symlink():
-        raise HandInError("a link is not a hand-in", where=path.name)
+        raise HandInError("a link is not a hand-in", where=as_text(path.name), fix="put the file itself there")
     if path.is_dir():
         return _folder_files(path)
-    if path.suffix == ".zip":
-        return _zip_files(path)
-    return [(path.name, _read(path))]
+    if not path.is_file() or _suffix(path.name) not in (*SUFFIXES, ".zip"):
+        raise HandInError(
+            "this is no hand-in", where=as_text(path.name), expected="a folder, a .py file, a notebook or a zip"
+        )
+    return _zip_files(path) if _suffix(path.name) == ".zip" else [(as_text(path.name), read_file(path))]
 
 
-def _read(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(MAX_FILE + 1)
+def read_file(path: Path) -> bytes:
+    """A file's bytes; of one that is too large, enough to tell that it is.
+
+    Raises:
+        HandInError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise HandInError("the file cannot be read", where=as_text(path.name), given=str(error.strerror)) from None
 
 
-def _folder_files(folder: Path) -> list[tuple[str, bytes]]:
-    found = []
+def _folder_files(folder: Path) -> Sequence[tuple[str, bytes | HandInError]]:
+    """The files of a folder, and those of the zips in it, which the pages that collect hand-ins like to add."""
+    files = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if wanted(name) and not path.is_symlink() and path.is_file():
-            found.append(name)
-        if len(found) > MAX_FILES:
-            raise HandInError("there are too many files", where=folder.name, expected=f"at most {MAX_FILES}")
-    return [(name, _read(folder / name)) for name in found]
+        if wanted(name, (*SUFFIXES, ".zip")) and not path.is_symlink() and path.is_file():
+            files.append(path)
+        if len(files) > MAX_FILES:
+            raise HandInError("there are too many files", where=as_text(folder.name), expected=f"at most {MAX_FILES}")
+    if sum(path.stat().st_size for path in files) > MAX_TOTAL:
+        raise HandInError(
+            "the folder is too large", where=as_text(folder.name), expected=f"at most {MAX_TOTAL:,} bytes"
+        )
+    found: list[tuple[str, bytes | HandInError]] = []
+    total = 0
+    for path in files:
+        name = as_text(path.relative_to(folder).as_posix())
+        try:
+            inside = _zip_files(path) if _suffix(name) == ".zip" else None
+            new = [(name, read_file(path))] if inside is None else [(f"{name}/{part}", data) for part, data in inside]
+        except HandInError as error:
+            found.append((name, error))
+            continue
+        found += new
+        total += sum(len(data) for _, data in new)
+        if total > MAX_TOTAL:
+            raise HandInError(
+                "the folder is too large when unpacked",
+                where=as_text(folder.name),
+                expected=f"at most {MAX_TOTAL:,} bytes",
+            )
+    return found
 
 
 def _zip_files(path: Path) -> list[tuple[str, bytes]]:
+    where = as_text(path.name)
     try:
+        if path.stat().st_size > MAX_TOTAL:
+            raise HandInError("the zip is too large", where=where, expected=f"at most {MAX_TOTAL:,} bytes")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) > MAX_FILES:
                 raise HandInError(
                     "the zip has too many files",
-                    where=path.name,
+                    where=where,
                     given=f"{len(members):,}",
                     expected=f"at most {MAX_FILES}",
                 )
             for member in members:
-                _refuse_member(path.name, member)
+                _refuse_member(where, member)
             if sum(member.file_size for member in members) > MAX_TOTAL:
                 raise HandInError(
-                    "the zip is too large when unpacked", where=path.name, expected=f"at most {MAX_TOTAL:,} bytes"
+                    "the zip is too large when unpacked", where=where, expected=f"at most {MAX_TOTAL:,} bytes"
                 )
             found = []
             for member in members:
                 if wanted(member.filename) and not member.is_dir():
                     with archive.open(member) as file:
-                        found.append((member.filename, file.read(MAX_FILE + 1)))
+                        found.append((as_text(member.filename), file.read(MAX_FILE + 1)))
             return found
-    except (
-        zipfile.BadZipFile,
-        zipfile.LargeZipFile,
-        NotImplementedError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-    ) as error:
-        raise HandInError("the zip cannot be read", where=path.name, given=str(error), fix="hand it in again") from None
-    except Exception as error:  # zlib.error and lzma.LZMAError share no base but Exception
-        if isinstance(error, HandInError):
-            raise
-        raise HandInError("the zip cannot be read", where=path.name, given=str(error), fix="hand it in again") from None
+    except HandInError:
+        raise
+    except Exception as error:  # what zipfile, zlib, lzma and struct raise has no other base
+        given = str(error) or type(error).__name__
+        raise HandInError("the zip cannot be read", where=where, given=given, fix="make the zip anew") from None
 
 
 def _refuse_member(where: str, member: zipfile.ZipInfo) -> None:
@@ -190,11 +223,23 @@ def _refuse_member(where: str, member: zipfile.ZipInfo) -> None:
         raise HandInError("the zip is encrypted", where=where, given=repr(member.filename))
 
 
-def wanted(name: str) -> bool:
+def wanted(name: str, suffixes: Sequence[str] = SUFFIXES) -> bool:
     """Whether a file of a hand-in may be an answer: `.py` or `.ipynb`, not in a hidden or cache folder."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith((".", "__")) for part in path.parts)
-    return path.suffix in SUFFIXES and not hidden
+    hidden = any(part.startswith((".", "__")) for part in PurePosixPath(name).parts)
+    return _suffix(name) in suffixes and not hidden
+
+
+def as_text(name: str) -> str:
+    r"""A file's name as text that can be written anywhere: bytes in it that are no text are spelled out.
+
+    >>> print(as_text("ada\udcff.py"))
+    ada\udcff.py
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def assign(
@@ -202,18 +247,24 @@ def assign(
 ) -> HandIn:
     """Finds which exercise each document answers: by its path, its first line, or the tasks it defines.
 
-    Two documents for one exercise are a problem of that exercise; no one is chosen silently.
+    Two documents for one exercise are a problem of that exercise; no one is chosen silently. One that
+    was left as it was given does not count beside another.
     """
     hand_in = HandIn(student, problems=dict(problems))
     claims: dict[str, list[Document]] = {}
     alone = len(documents) == 1 and len(exercises) == 1
     for document in documents:
-        found = answered(document, exercises) or (list(exercises) if alone else [])
+        try:
+            found = answered(document, exercises) or (list(exercises) if alone else [])
+        except HandInError as error:
+            hand_in.problems[document.name] = str(error)
+            continue
         if not found:
             hand_in.unused.append(document.name)
         for name in found:
             claims.setdefault(name, []).append(document)
-    for name, claiming in claims.items():
+    for name, every in claims.items():
+        claiming = [document for document in every if not _untouched(document, exercises[name])] or every[:1]
         if len(claiming) == 1:
             hand_in.answers[name] = claiming[0]
         else:
@@ -222,12 +273,22 @@ def assign(
     return hand_in
 
 
+def _untouched(document: Document, exercise: Exercise) -> bool:
+    return all(
+        f'raise NotImplementedError("{task} is still to be written")' in document.text for task in exercise.tasks
+    )
+
+
 def answered(document: Document, exercises: Mapping[str, Exercise]) -> list[str]:
-    """The exercises that a document answers: one for a `.py` file, any number for a notebook."""
+    """The exercises that a document answers: one for a `.py` file, any number for a notebook.
+
+    Raises:
+        HandInError: a `.py` file that could be for either of two.
+    """
     path = PurePosixPath(document.name)
-    defined = set(re.findall(r"^def (\w+)\(", document.text, re.MULTILINE))
+    defined = {a or b for a, b in re.findall(r"^(?:def +(\w+) *\(|(\w+) *=[^=])", document.text, re.MULTILINE)}
     overlap = {name: len(defined & exercise.tasks.keys()) for name, exercise in exercises.items()}
-    if path.suffix == ".ipynb" or not path.suffix:
+    if path.suffix.lower() == ".ipynb" or not path.suffix:
         return [name for name, count in overlap.items() if count]
     named = [name for name in exercises if str(path.with_suffix("")).endswith(name)]
     named = named or [name for name in exercises if name.split("/")[1] == path.stem]
@@ -238,29 +299,36 @@ def answered(document: Document, exercises: Mapping[str, Exercise]) -> list[str]
         return [first[1]] if first[1] in exercises else []
     most = max(overlap.values(), default=0)
     best = [name for name, count in overlap.items() if count == most and most]
-    return best if len(best) == 1 else []
+    if len(best) > 1:
+        raise HandInError("the file could answer more than one exercise", where=document.name, given=" or ".join(best),
+                          fix="give it the name of the one it answers")  # fmt: skip
+    return best
 
 
 def find_hand_ins(folder: Path) -> list[tuple[str, Path]]:
-    """The students of a class: every folder, `.py` file, notebook and zip in it, by name.
+    """The students of a class: every folder and file in it, by name; what is no hand-in keeps its whole name.
 
     Raises:
         UsageError: the folder is missing or empty, or two entries have one student's name.
     """
     if not folder.exists():
         raise UsageError("there is no such folder", given=str(folder))
-    if folder.is_file():
-        return [(folder.stem, folder)]
-    entries = [p for p in sorted(folder.iterdir()) if not p.name.startswith((".", "__"))]
-    found = [(p.name if p.is_dir() else p.stem, p) for p in entries if p.is_dir() or p.suffix in (*SUFFIXES, ".zip")]
-    if not found:
+    if not folder.is_dir():
+        return [(_student(folder), folder)]
+    found = [(_student(path), path) for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
+    if not any(path.is_dir() or _suffix(path.name) in (*SUFFIXES, ".zip") for _, path in found):
         raise UsageError(
             "the folder holds no hand-ins", given=str(folder), expected="folders, .py files, notebooks or zips"
         )
     seen: dict[str, Path] = {}
     for student, path in found:
-        if student in seen:
-            raise UsageError(f"two hand-ins have the name {student!r}", given=f"{seen[student].name} and {path.name}",
-                             fix="rename one or take it away")  # fmt: skip
-        seen[student] = path
+        other = seen.setdefault(student.casefold(), path)  # on some systems "Ada" and "ada" are one file
+        if other is not path:
+            raise UsageError(f"two hand-ins have the name {student!r}", given=f"{other.name} and {path.name}",
+                             where=str(folder), fix="rename one or take it away")  # fmt: skip
     return found
+
+
+def _student(path: Path) -> str:
+    known = _suffix(path.name) in (*SUFFIXES, ".zip") and not path.is_dir()
+    return as_text(path.stem if known else path.name)

@@ -19,7 +19,7 @@ from aidl_jax.grade.process import Deadline, Died, Process, TimedOut
 START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
 MAX_PULLS = 20_000
-MAX_TEXT = 4_000
+MAX_TEXT = 4_100  # the 4,000 characters that a worker keeps, and its note that there were more
 
 Variant = tuple[str, WrongAnswer]
 

@@ -57,9 +57,22 @@ def is_edited(course: Course, name: str, document: Document) -> bool:
     return any(d is not None and "raise NotImplementedError" not in d.text for d in definitions)
 
 
+def refuse_to_overwrite(path: Path) -> None:
+    """Raises UsageError where a hand-in would take the place of something else, or has no folder to stand in."""
+    if path.exists() and not zipfile.is_zipfile(path):
+        raise UsageError("something that is no hand-in is there", given=str(path), fix="pass another name with --out")
+    if not path.parent.is_dir():
+        raise UsageError("there is no such folder", given=str(path.parent), fix="make it, or pass another --out")
+
+
 def write_hand_in(path: Path, answers: dict[str, Document], records: dict[str, Record], course: Course,
                   hints: dict[str, dict[str, int]], student: str | None) -> dict[str, Any]:  # fmt: skip
-    """Writes the zip; the same answers give the same bytes. Returns the manifest."""
+    """Writes the zip; the same answers give the same bytes. Returns the manifest.
+
+    Raises:
+        UsageError: something else than a zip is there.
+    """
+    refuse_to_overwrite(path)
     modules = {name: graded_module(document, course.exercise(name).tasks) for name, document in answers.items()}
     manifest = {
         "course": course.title,

@@ -56,7 +56,7 @@ def show_record(record: Record, console: Console, *, traceback: bool = False) ->
 def record_text(record: Record, width: int = 80) -> str:
     """What `show_record` prints, as plain text."""
     file = io.StringIO()
-    show_record(record, Console(file=file, width=width, highlight=False, color_system=None))
+    show_record(record, Console(file=file, width=width, highlight=False, color_system=None, force_jupyter=False))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
@@ -64,7 +64,7 @@ def task_text(task: TaskRecord, width: int = 80) -> str:
     """One task's failure, as plain text."""
     file = io.StringIO()
     if task.failure is not None:
-        console = Console(file=file, width=width, highlight=False, color_system=None)
+        console = Console(file=file, width=width, highlight=False, color_system=None, force_jupyter=False)
         console.print(_failure(task, task.failure, traceback=False))
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
@@ -104,6 +104,13 @@ def how(task: TaskRecord) -> str:
     constant = found.get("constant_bytes", 0)
     parts += [f"{constant:,} bytes baked in as a constant"] if constant >= 1_024 else []
     return ", ".join(parts)
+
+
+def done(record: Record) -> str:
+    """What is said where nothing failed."""
+    if record.points < record.possible:
+        return "Nothing is left to check here."
+    return "All tasks pass." if len(record.tasks) > 1 else "This task passes."
 
 
 def _first_failure(record: Record) -> TaskRecord | None:
@@ -149,8 +156,7 @@ def _details(failure: FailureRecord) -> Iterable[tuple[str, str]]:
 def _next(record: Record) -> list[Text]:
     open_task = _first_failure(record)
     if open_task is None:
-        done = record.points == record.possible
-        return [Text("All tasks pass." if done else "Nothing is left to check here.", "green")]
+        return [Text(done(record), "green")]
     short = short_name(record.exercise)
     lines = [Text.assemble("Next hint: ", (f"aidl hint {short} --task {open_task.name}", "bold"))]
     if (

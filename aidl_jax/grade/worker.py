@@ -56,7 +56,12 @@ class Module:
         for number in found.selected():
             statement = found.statements[number]
             text = statement.cell.text
-            linecache.cache[statement.cell.label] = (len(text), None, text.splitlines(True), statement.cell.label)
+            linecache.cache[statement.cell.label] = (
+                len(text),
+                None,
+                [line + "\n" for line in extract.source_lines(text)],
+                statement.cell.label,
+            )
             try:
                 exec(statement.compile(), self.names)
             except BaseException as error:  # a hand-in may raise anything, SystemExit too

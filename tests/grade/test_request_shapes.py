@@ -91,7 +91,9 @@ def keys_and_static_sizes(student: Student, draw: Draw) -> None:
     first = value(student.layer(key, static(200), static(3)))
     require(first.shape == (200, 3), "The shape is [inputs, outputs].", got=str(first.shape))
     compare(student.layer(key, static(200), static(3)), first)
-    require(not np.array_equal(first, value(student.layer(other, static(200), static(3)))), "Another key, the same weights.")
+    require(
+        not np.array_equal(first, value(student.layer(other, static(200), static(3)))), "Another key, the same weights."
+    )
     require(abs(first.std() * np.sqrt(200) - 1) < 0.2, "The standard deviation is 1 / sqrt(inputs).", got=first.std())
 
 
@@ -113,7 +115,9 @@ def by_nature_python(student: Student, draw: Draw) -> None:
     got = iterate(student.pairs(stream(items)))
     require(got.outputs == list(zip(items[::2], items[1::2], strict=True)), "These are not the pairs.", got=got.outputs)
     kinds = [event[0] for event in got.events]
-    require(kinds[:3] == ["pull", "pull", "yield"], "Two elements make a pair; yield it before you pull more.", got=kinds)
+    require(
+        kinds[:3] == ["pull", "pull", "yield"], "Two elements make a pair; yield it before you pull more.", got=kinds
+    )
 
 
 ANSWERS = textwrap.dedent(

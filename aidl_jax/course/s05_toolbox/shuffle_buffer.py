@@ -174,7 +174,7 @@ def same_seed_same_order(student: Student, draw: Draw) -> None:
     seed = draw.seed()
 
     def order(seed: int) -> list[int]:
-        return run(student.shuffle_buffer(stream(range(60)), static(30), static(seed)), range(60)).outputs
+        return run(student.shuffle_buffer(stream(range(30)), static(15), static(seed)), range(30)).outputs
 
     first = order(seed)
     require(first == order(seed), UNSEEDED)
@@ -185,10 +185,10 @@ def same_seed_same_order(student: Student, draw: Draw) -> None:
 def disturbs_nobody(student: Student, draw: Draw) -> None:
     """Two shuffles that run at the same time do not disturb each other: each has a generator of its own."""
     seeds = static(draw.seed()), static(draw.seed())
-    once = run(student.shuffle_buffer(stream(range(30)), static(5), seeds[0]), range(30)).outputs
-    expected = run(student.shuffle_buffer(stream(once), static(5), seeds[1]), range(30)).outputs
-    inner = student.shuffle_buffer(stream(range(30)), static(5), seeds[0])
-    got = run(student.shuffle_buffer(inner, static(5), seeds[1]), range(30)).outputs
+    once = run(student.shuffle_buffer(stream(range(20)), static(5), seeds[0]), range(20)).outputs
+    expected = run(student.shuffle_buffer(stream(once), static(5), seeds[1]), range(20)).outputs
+    inner = student.shuffle_buffer(stream(range(20)), static(5), seeds[0])
+    got = run(student.shuffle_buffer(inner, static(5), seeds[1]), range(20)).outputs
     require(
         got == expected,
         "A shuffled stream was shuffled once more. Done one after the other this gives one order, done at the same "
@@ -201,21 +201,21 @@ def disturbs_nobody(student: Student, draw: Draw) -> None:
 @shuffle_task.check
 def draws_uniformly(student: Student, draw: Draw) -> None:
     """Each element in the buffer is as likely as any other to be the next one out, from the oldest to the newest."""
-    got = run(student.shuffle_buffer(stream(range(204)), static(4), static(draw.seed())), range(204))
+    got = run(student.shuffle_buffer(stream(range(123)), static(3), static(draw.seed())), range(123))
     held: list[int] = []
-    counts = [0] * 4
+    counts = [0] * 3
     for event in got.events:
         if event[0] == "pull":
             held.append(event[1])
         elif event[0] == "yield":
             require(event[1] in held, "An element came out that the buffer did not hold any more.", got=str(event[1]))
-            if len(held) == 4:
+            if len(held) == 3:
                 counts[held.index(event[1])] += 1
             held.remove(event[1])
     require(
-        min(counts) >= 15,  # binomial(201, 1/4): one of four below 15 with probability 1e-10
-        "Of the four elements in the buffer, the oldest, the second, the third and the newest should each be drawn "
-        "about 50 times in 200.",
+        min(counts) >= 10,  # binomial(121, 1/3): one of three below 10 with probability 4e-11
+        "Of the three elements in the buffer, the oldest, the middle one and the newest should each be drawn about "
+        "40 times in 120.",
         got=f"{counts} times",
     )
 
@@ -233,16 +233,21 @@ def edges(student: Student, draw: Draw) -> None:
 @shuffle_task.check
 def shuffles_what_is_left(student: Student, draw: Draw) -> None:
     """What is left when the stream ends comes out in a random order; a buffer larger than the stream shuffles it all."""
-    got = run(student.shuffle_buffer(stream(range(30)), static(50), static(draw.seed())), range(30)).outputs
-    require(
-        sorted(got) == list(range(30)), "With a buffer larger than the stream, all elements come out once.", got=got
-    )
-    falls = sum(one > other for one, other in itertools.pairwise(got))
-    require(
-        4 <= falls <= 25,  # a random order of 30 lies outside with probability 9e-15 (Eulerian numbers)
-        "The stream has ended, and what is left comes out in order: go on drawing random slots until the buffer is empty.",
-        got=got,
-    )
+    orders = [
+        run(student.shuffle_buffer(stream(range(30)), static(50), static(draw.seed())), range(30)).outputs
+        for _ in range(3)
+    ]
+    for got in orders:
+        require(
+            sorted(got) == list(range(30)), "With a buffer larger than the stream, all elements come out once.", got=got
+        )
+        falls = sum(one > other for one, other in itertools.pairwise(got))
+        require(
+            4 <= falls <= 25,  # a random order of 30 lies outside with probability 9e-15 (Eulerian numbers)
+            "The stream has ended, and what is left comes out in order: go on drawing random slots until the buffer is "
+            "empty.",
+            got=got,
+        )
 
 
 @shuffle_task.check
