@@ -39,8 +39,8 @@ def gradients(params, x, targets):
         targets: float32 [examples].
 
     Returns:
-        A dict with the same keys and shapes as `params`: the derivative of
-        mean_squared_error(predict(params, x), targets) by each of them.
+        A dict with "w", float32 [features], and "b", float32 []: the derivatives of
+        mean_squared_error(predict(params, x), targets) with respect to each parameter.
     """
     upstream = 2 * (predict(params, x) - targets) / x.shape[0]
     return {"w": x.T @ upstream, "b": jnp.sum(upstream)}
@@ -55,7 +55,8 @@ def update(params, grads, learning_rate):
         learning_rate: float32 [].
 
     Returns:
-        New parameters: each one minus the learning rate times its gradient.
+        A new dict with "w", float32 [features], and "b", float32 []: each parameter minus the learning
+        rate times its gradient.
     """
     return {"w": params["w"] - learning_rate * grads["w"], "b": params["b"] - learning_rate * grads["b"]}
 

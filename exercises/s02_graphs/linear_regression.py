@@ -11,7 +11,7 @@
 # 4. **update**: move each parameter a little, so that the loss gets smaller.
 #
 # Here you write all four for the smallest model there is, a weighted sum, and you write the
-# backward pass yourself. Later, `jax.grad` will do that part; after this exercise you know what it does.
+# backward pass yourself. Later, `jax.grad` will do that part; after this exercise you will know what it does.
 #
 # The data is real: 442 people with diabetes, ten measurements of each (age, sex, body mass index, blood
 # pressure and six blood values) and one number that says how far the disease had gone a year later.
@@ -21,15 +21,23 @@ import jax
 import jax.numpy as jnp
 
 # %% [markdown]
+# `jnp` has the functions that you know from NumPy, under the same names: `jnp.mean`, `jnp.sum`, `@`, `.T`, `.shape`.
+# Two things are new:
+#
+# - **Arrays never change.** Where NumPy would write into an array, you make a new one.
+# - **Functions are pure and get traced.** A pure function looks at its arguments and returns a result; it changes nothing
+#   else. To make a graph of it, JAX calls it once with stand-ins that have a shape and a dtype but *no values
+#   yet*, and writes down each operation. So your code can ask for `x.shape`, but not whether `x > 0` in an `if`.
+#
 # ## The forward pass
 #
-# The model has two parameters: a weight for each feature and one bias. They live in a dict, since a
-# pure function keeps nothing to itself; what it needs, it is given:
+# The model has two **parameters**: one weight for each feature, and one bias. A pure function keeps nothing between
+# calls, so the parameters are handed in each time, in a dict:
 #
 #     params = {"w": weights of shape [features], "b": a single number, shape []}
 #
 # For one example with features $x_1, \dots, x_k$ the prediction is $w_1 x_1 + \dots + w_k x_k + b$.
-# As a graph: the features and the weights meet in a product-and-sum, the bias is added to what comes out.
+# As a graph: features and weights are multiplied and added up (`dot`), and the bias is added to what comes out.
 #
 #     x ──┐
 #         ├── dot ──┐
@@ -83,21 +91,24 @@ def mean_squared_error(predictions, targets):
 #
 # How does $L$ change when one weight changes a little? The **chain rule** answers it one operation at a
 # time. If $h(x) = g(f(x))$, then $h'(x) = g'(f(x)) \cdot f'(x)$: each operation needs only its own, *local*
-# derivative, and multiplies it by the gradient that arrives from above, the *upstream* gradient. It need not know
-# what the loss is.
+# derivative, and multiplies it by the gradient that arrives from the operations after it, the *upstream* gradient. It
+# need not know what the loss is.
 #
-# Walk the graph from the loss down:
+# Walk the graph backwards, from the loss to the parameters:
 #
-# - the loss by one prediction: $\dfrac{\partial L}{\partial p_i} = \dfrac{2}{n}\,(p_i - t_i)$. This is
-#   `upstream`, a vector with one number per example;
-# - a prediction by the bias: $p_i = \dots + b$, so $\dfrac{\partial p_i}{\partial b} = 1$. The bias
-#   took part in *every* prediction, so what arrives from all of them is added up;
-# - a prediction by a weight: $\dfrac{\partial p_i}{\partial w_j} = x_{ij}$, the feature it was multiplied by.
-#   Again every example sends something, and it is added up:
-#   $\dfrac{\partial L}{\partial w_j} = \sum_i x_{ij} \cdot \mathrm{upstream}_i$.
+# - **from the loss to the predictions.** The derivative of the loss with respect to one prediction is
+#   $\dfrac{\partial L}{\partial p_i} = \dfrac{2}{n}\,(p_i - t_i)$. Call this vector `upstream`; it has one number per
+#   example;
+# - **from the predictions to the bias.** $p_i = \dots + b$, so the local derivative $\dfrac{\partial p_i}{\partial b}$ is 1.
+#   The bias took part in *every* prediction, so what arrives from all of them is added up:
+#   $\dfrac{\partial L}{\partial b} = \sum_i 1 \cdot \mathrm{upstream}_i$;
+# - **from the predictions to a weight.** The local derivative $\dfrac{\partial p_i}{\partial w_j}$ is $x_{ij}$, the feature
+#   that the weight was multiplied by. Again something arrives from every example, and it is added up:
+#   $\dfrac{\partial L}{\partial w_j} = \sum_i x_{ij} \cdot \mathrm{upstream}_i$. Written for all weights at once, this sum over
+#   the examples is one matrix product. Which one?
 #
-# Look at what the backward pass had to remember: the features `x` and the difference. The local
-# derivatives tell you what a program must keep in memory between the forward and the backward pass.
+# Look at what the backward pass needed of the forward pass: the features `x`, and the differences. The local
+# derivatives tell you what a program must keep in memory between the two.
 #
 # A gradient always has the shape of what it is the gradient of. If your shapes do not come out like
 # that, a sum is over the wrong axis.
@@ -113,8 +124,8 @@ def gradients(params, x, targets):
         targets: float32 [examples].
 
     Returns:
-        A dict with the same keys and shapes as `params`: the derivative of
-        mean_squared_error(predict(params, x), targets) by each of them.
+        A dict with "w", float32 [features], and "b", float32 []: the derivatives of
+        mean_squared_error(predict(params, x), targets) with respect to each parameter.
     """
     raise NotImplementedError("gradients is still to be written")
 
@@ -125,7 +136,8 @@ def gradients(params, x, targets):
 # The gradient points to where the loss grows fastest. So go the other way: subtract it, scaled by the
 # **learning rate**. Too small a rate takes forever; too large a one jumps over the valley, and the loss explodes.
 #
-# JAX arrays never change. You return *new* parameters, and the old ones are still there.
+# Return a *new* dict of new arrays. Whoever called you may still need the old parameters, to compare the two or to go
+# back, so leave the dict that you were given as it is.
 
 
 # %%
@@ -138,7 +150,8 @@ def update(params, grads, learning_rate):
         learning_rate: float32 [].
 
     Returns:
-        New parameters: each one minus the learning rate times its gradient.
+        A new dict with "w", float32 [features], and "b", float32 []: each parameter minus the learning
+        rate times its gradient.
     """
     raise NotImplementedError("update is still to be written")
 
@@ -146,16 +159,24 @@ def update(params, grads, learning_rate):
 # %% [markdown]
 # ## The loop
 #
-# Training repeats: gradients, update, gradients, update. In JAX a loop that hands its result on to the next round
-# is `jax.lax.scan`: you give it a function `step(carry, element)` that returns
-# `(new_carry, what_to_collect)`, the first carry, and how many times. It compiles `step` once, however often it runs:
+# Training repeats: gradients, update, gradients, update. A Python `for` loop would do, but remember the tracing:
+# JAX would write down 10,000 rounds as 10,000 copies of the same operations, and be busy with them for minutes. A loop that
+# becomes *one* operation of the graph is `jax.lax.scan(step, carry, elements, length=...)`. It stands for this Python:
+#
+#     collected = []
+#     for element in elements:                  # or `length` times None, where elements is None
+#         carry, item = step(carry, element)
+#         collected.append(item)
+#     return carry, jnp.stack(collected)
+#
+# The **carry** is what one round hands to the next; it keeps its structure, shapes and dtypes all the way. An example:
 #
 #     def count_down(n, _):
-#         return n - 1, n            # the next carry, and what this round adds to the list
+#         return n - 1, n            # the next carry, and what this round collects
 #
 #     jax.lax.scan(count_down, 3, None, length=3)    # (0, [3, 2, 1])
 #
-# Here the carry is the dict of parameters, and each step collects the loss of the parameters it was given,
+# In `fit` the carry is the dict of parameters, and each round collects the loss of the parameters that it was given,
 # **before** its update.
 
 
@@ -213,7 +234,7 @@ plt.show()
 # %% [markdown]
 # ## To think about
 #
-# - Set the learning rate to 0.4, then to 0.5. What happens, and after how many steps do you see it?
+# - Set the learning rate to 0.24, then to 0.25. The two look alike; what happens, and after how many steps do you see it?
 # - The features have names: `load_diabetes().feature_names`. Which weight is the largest? Print it after 200 and
 #   after 10,000 steps. Two of the blood values measure nearly the same thing; find them.
 # - Which arrays did the backward pass need again? How much memory is that for a million examples?

@@ -11,8 +11,19 @@
 # them, put the next one of the stream in its place. Memory stays bounded, and the order is random, though
 # only locally. How random it is depends on the size of the buffer. You will write it, and then see what it cannot do.
 #
-# This exercise is plain Python: **generators**. A function with `yield` in it does not run when it is called; it
-# gives an iterator, and runs to the next `yield` each time someone asks for an element.
+# This exercise is plain Python: **generators**. A function with `yield` in it does not run when it is called. It
+# returns an iterator, and runs on to the next `yield` each time someone asks that iterator for an element, with a
+# `for` loop, with `list`, or with `next`:
+#
+#     def squares(stream):
+#         for number in stream:
+#             yield number**2
+#
+#     it = squares(iter([3, 4]))    # nothing has run yet
+#     next(it)                      # 9; the 4 has not been asked for
+#
+# `next` raises `StopIteration` where there are no more elements. Inside a generator you have to catch it
+# (`try: ... except StopIteration: return`): one that slips out of a generator becomes a `RuntimeError`.
 
 # %%
 import random
@@ -56,8 +67,12 @@ def take(stream, count):
 #
 # - it never holds more than `buffer_size` elements: it pulls a new one only after it has yielded one;
 # - when the stream ends, what is left in the buffer still comes out: every element exactly once;
-# - all randomness comes from `random.Random(seed)`, a generator of your own: the same seed gives the
-#   same order, and nobody else's random numbers are disturbed.
+# - all randomness comes from `random.Random(seed)`, a random number generator of your own: the same seed gives the
+#   same order. `random.seed(seed)` would not do: it resets the one generator that the whole program shares, and two
+#   shuffles that run at the same time would disturb each other.
+#
+# A `buffer_size` below 1 is a mistake of the caller's: raise a `ValueError` that says so. (In a generator even this
+# check waits until the first element is asked for.)
 
 
 # %%
@@ -81,7 +96,7 @@ def shuffle_buffer(stream, buffer_size, seed):
 # %% [markdown]
 # ## How random is it?
 #
-# An element can come out late, but never much too early: to be yielded at position 0 it must be among the
+# An element can come out late, but never much too early: to be yielded first, it must be among the
 # first `buffer_size` elements of the stream. Shuffle the numbers 0 to 999 and plot each element against the
 # position at which it came out. A good shuffle fills the square evenly. With a small buffer you see a line.
 

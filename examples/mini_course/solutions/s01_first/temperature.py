@@ -1,0 +1,32 @@
+# %% [markdown]
+# # Degrees
+#
+# 5 degrees Celsius span as much as 9 degrees Fahrenheit, and the zero lies elsewhere: 0 °C is 32 °F.
+#
+# Write the formula once, for an array of any shape. In JAX, as in NumPy, arithmetic between an array and a number
+# is done for each element.
+
+# %%
+import jax.numpy as jnp
+
+
+# %%
+def to_fahrenheit(celsius):
+    """Converts temperatures.
+
+    Args:
+        celsius: float32 [...], in degrees Celsius.
+
+    Returns:
+        float32 [...], the same shape, in degrees Fahrenheit.
+    """
+    ### BEGIN SOLUTION
+    return celsius * 9 / 5 + 32
+    ### END SOLUTION
+
+
+# %% [markdown]
+# ## Try it
+
+# %%
+print(to_fahrenheit(jnp.array([-40.0, 0.0, 37.0, 100.0])))
