@@ -95,6 +95,16 @@ def parse_module(serialized: bytes) -> Any:
 
 
 def attributes(operation: Any) -> dict[str, Any]:
-    """An MLIR operation's attributes by name; JAX 0.8 iterates over pairs, later ones over names."""
+    """An MLIR operation's attributes by name; JAX 0.8 iterates over pairs, later ones over names.
+
+    For an array of complex numbers, which the bindings have no class for, the operation's text.
+    """
     names = (item if isinstance(item, str) else item.name for item in operation.attributes)
-    return {name: operation.attributes[name] for name in names}
+    return {name: _attribute(operation, name) for name in names}
+
+
+def _attribute(operation: Any, name: str) -> Any:
+    try:
+        return operation.attributes[name]
+    except TypeError:
+        return operation.get_asm(print_generic_op_form=True, use_local_scope=True).partition(" = ")[2]

@@ -74,7 +74,10 @@ def course_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def cli(context: click.Context, course_path: Path | None) -> None:
     """Learn deep learning in JAX by writing it. Without a command: the course map and the next step."""
     if context.invoked_subcommand is None:
-        _show_map(course_path)
+        from aidl_jax.grade.screens import show_map
+
+        workspace = _workspace_of(Path.cwd())
+        show_map(_course(course_path or (workspace.course_path if workspace else None)), workspace)
     elif course_path is not None:
         raise click.UsageError("write --course after the command, as in: aidl build --course PATH")
 
@@ -142,8 +145,10 @@ def hint(exercise: str | None, task: str | None, course_path: Path | None) -> No
     task, hints = ws.next_hint(course, workspace, name, task)
     kinds = ("The idea", "Where to look", "Almost the code")
     for number, (kind, text) in enumerate(zip(kinds, hints, strict=False), start=1):
-        click.secho(f"{task}, hint {number} of 3. {kind}:", bold=number == len(hints))
+        click.secho(f"{task}, hint {number} of {len(kinds)}. {kind}:", bold=number == len(hints))
         click.echo(_indented(text) + "\n")
+    if len(hints) == len(kinds):
+        click.echo("That was the last hint.")
 
 
 @cli.command()
@@ -183,7 +188,7 @@ def submit(exercises: Sequence[str], out: Path, student: str | None, course_path
         text = handing_in.graded_module(document, course.exercise(name).tasks)
         built = read_document(f"{name}.py", text.encode())
         console.rule(f"{name}, as it will be handed in")
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         with console.status(f"checking {name}"):
             records[name] = check_document(name, course.exercise(name), built)
         show_record(records[name], console)
@@ -194,6 +199,7 @@ def submit(exercises: Sequence[str], out: Path, student: str | None, course_path
     click.echo(
         f"{out} written: {len(answers)} exercise{'s' * (len(answers) != 1)}, {points} points here. Hand in this file."
     )
+    click.echo("It also tells which versions you used and how many hints you took.")
 
 
 @cli.command()
@@ -220,15 +226,16 @@ def grade(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from aidl_jax.grade import classroom
+    from aidl_jax.grade.screens import show_grades
     from aidl_jax.grade.terminal import make_console
 
-    click.echo(classroom.UNSAFE)
     if submissions.resolve() in (out.resolve(), *out.resolve().parents):
         raise UsageError("the output would stand among the hand-ins", given=str(out), fix="name a folder elsewhere")
     console = make_console()
     course = _course(course_path)
     hand_ins, names = classroom.read_class(submissions, course, [course.resolve(name) for name in exercises])
     classroom.prepare_output(out, replace)
+    click.echo(classroom.UNSAFE)
     run = classroom.ClassRun(course, names, secrets.randbits(32) if seed is None else seed, jobs or os.cpu_count() or 1)
     with Progress(
         "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
@@ -236,16 +243,19 @@ def grade(
         job = bar.add_task("grading", total=len(hand_ins))
 
         def done(graded: classroom.Graded) -> None:
-            classroom.write_student(out, graded, unsafe)
+            classroom.write_student(out, run, graded, unsafe)
             bar.advance(job)
 
         graded = run.grade(hand_ins, done)
     classroom.write_class(out, run, graded, unsafe)
-    _show_grades(console, run, graded)
+    show_grades(console, run, graded)
     click.echo(f"Records: {out / 'records'}   table: {out / 'grades.csv'}   seed: {run.seed}")
     problems = [(one.student, *problem) for one in graded for problem in one.problems.items()]
+    problems += [
+        (o.student, n, f"ungraded: {', '.join(o.ungraded(n))}") for o in graded for n in run.exercises if o.ungraded(n)
+    ]
     for student, where, what in problems:
-        _warn(f"{student}: {what if where in what else f'{where}: {what}'}")
+        _warn(f"{student}: {where}: {what}" if not where.startswith(student) else f"{where}: {what}")
     return 2 if problems else 0
 
 
@@ -310,7 +320,7 @@ def _find_answers(
     if path is not None and path.suffix in handin.SUFFIXES:
         if not path.is_file():
             raise UsageError("there is no such file", given=str(path), fix="name the exercise, or a file that is there")
-        workspace = _workspace_of(path)
+        workspace = _workspace_of(path.resolve().parent)
         course = _course(course_path or (workspace.course_path if workspace else None))
         document = handin.read_document(path.as_posix(), handin.read_file(path))
         names = handin.answered(document, {name: course.exercise(name) for name in course.names()})
@@ -347,11 +357,11 @@ def _find_submission(
     return course, workspace, edited
 
 
-def _workspace_of(path: Path) -> Workspace | None:
+def _workspace_of(folder: Path) -> Workspace | None:
     from aidl_jax.exercise.workspace import find_workspace
 
     try:
-        return find_workspace(path.resolve().parent)
+        return find_workspace(folder)
     except UsageError:
         return None
 
@@ -360,75 +370,6 @@ def _remember(workspace: Workspace | None, record: Record) -> None:
     if workspace is not None:
         passed = [task.name for task in record.tasks if task.verdict == "passed"]
         workspace.save_progress(record.exercise, passed=passed, points=record.points)
-
-
-def _show_map(course_path: Path | None) -> None:
-    """The course, what is done, and the next step."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from aidl_jax.exercise.source import short_name
-    from aidl_jax.exercise.workspace import NO_PROGRESS, find_workspace, next_exercise
-    from aidl_jax.grade.terminal import make_console, mark
-
-    console = make_console()
-    try:
-        workspace = find_workspace(Path.cwd())
-    except UsageError:
-        workspace = None
-    course = _course(course_path or (workspace.course_path if workspace else None))
-    console.print(Text(course.title, "bold"))
-    for session in course.session_names():
-        console.print()
-        console.print(Text(course.sessions.get(session, session)))
-        table = Table.grid(padding=(0, 2))
-        for name in (n for n in course.names() if n.startswith(session + "/")):
-            exercise = course.exercise(name)
-            known = workspace.progress(name) if workspace else NO_PROGRESS
-            finished = len(known["passed"]) == len(exercise.tasks)
-            sign = mark("passed" if finished else "waiting", console)
-            table.add_row(
-                " ", sign, short_name(name), Text(exercise.title, "dim"), f"{known['points']}/{exercise.points}"
-            )
-        console.print(table)
-    console.print()
-    if workspace is None:
-        console.print("Next: aidl start DIR, then cd DIR", markup=False)
-        return
-    following = next_exercise(course, workspace)
-    if following is None:
-        console.print("Everything passes. Hand in: aidl submit")
-    else:
-        file = os.path.relpath(workspace.file(following))
-        console.print(f"Next: edit {file}, then aidl check", markup=False, soft_wrap=True)
-
-
-def _show_grades(console: Any, run: Any, graded: Sequence[Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from aidl_jax.exercise.source import short_name
-    from aidl_jax.grade.classroom import missing
-    from aidl_jax.grade.terminal import clean
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("student", overflow="fold")
-    for name in run.exercises:
-        table.add_column(short_name(name), justify="right", max_width=12, overflow="fold")
-    table.add_column("first thing to look at", overflow="fold")
-    for one in graded:
-        cells = [f"{one.points(n)}/{one.records[n].possible}" if n in one.records else "-" for n in run.exercises]
-        table.add_row(Text(clean(one.student)), *cells, Text(clean(_note(one, missing(run, one)))))
-    console.print(table)
-
-
-def _note(graded: Any, missing: Sequence[str]) -> str:
-    """What an instructor looks at first: the first failure of the first exercise that has one."""
-    for record in graded.records.values():
-        for task in record.tasks:
-            if task.failure is not None:
-                return f"{task.name}: {(task.failure.misconceptions or [task.failure.message])[0]}"
-    return "; ".join([*graded.problems.values(), *missing])
 
 
 def _indented(text: str) -> str:

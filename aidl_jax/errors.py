@@ -34,11 +34,14 @@ class AidlError(Exception):
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
+        return f"{self.where}: {self.told}" if self.where else self.told
+
+    @property
+    def told(self) -> str:
+        """The sentence without where it happened."""
         details = [f"given {self.given}"] if self.given is not None else []
         details += [f"expected {self.expected}"] if self.expected is not None else []
-        text = f"{self.where}: {self.what}" if self.where else self.what
-        if details:
-            text += ": " + ", ".join(details)
+        text = f"{self.what}: {', '.join(details)}" if details else self.what
         return f"{text}. Fix: {self.fix}" if self.fix else text
 
 
@@ -68,4 +71,4 @@ def close_matches(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3)
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
-    return "there is " + (", ".join(map(repr, known)) if known else "nothing") + " here"
+    return f"choose from {', '.join(map(repr, known))}" if known else "there are none yet"

@@ -48,9 +48,9 @@ def test_kinds_are_told_apart() -> None:
     [
         ("predic", ["update", "predict"], "did you mean 'predict'?"),
         ("lineer", {"linear", "linear2"}, "did you mean 'linear' or 'linear2'?"),
-        ("xyz", ["update", "predict"], "there is 'predict', 'update' here"),
-        ("xyz", [], "there is nothing here"),
-        ("xyz", iter(["only"]), "there is 'only' here"),
+        ("xyz", ["update", "predict"], "choose from 'predict', 'update'"),
+        ("xyz", [], "there are none yet"),
+        ("xyz", iter(["only"]), "choose from 'only'"),
     ],
 )
 def test_close_matches_names_what_is_there(name: str, names: list[str], fix: str) -> None:

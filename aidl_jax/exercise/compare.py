@@ -20,7 +20,7 @@ from aidl_jax.exercise.expressions import Expression, Request, lower, value
 NARROW = {"float64": "float32", "complex128": "complex64", "int64": "int32", "uint64": "uint32"}
 EPS = float(np.finfo(np.float32).eps)
 SAFETY = 4
-SHOWN = 8
+SHOWN = 12
 
 
 @dataclass
@@ -119,7 +119,7 @@ def compare_trees(got: Any, wanted: Any, *, length: int = 1, magnitude: Any = No
     if got_structure != structure:
         raise Failure(
             "structure",
-            "Your answer is built differently from what was asked for (each * is an array).",
+            _difference(got_structure, structure),
             trees.describe(got_structure),
             trees.describe(structure),
         )
@@ -129,6 +129,17 @@ def compare_trees(got: Any, wanted: Any, *, length: int = 1, magnitude: Any = No
         _compare_kind(path, np.asarray(one), np.asarray(other))
     for path, one, other, size in pairs:
         _compare_values(path, np.asarray(one), np.asarray(other), length, size, atol)
+
+
+def _difference(got: trees.Structure, wanted: trees.Structure) -> str:
+    """How an answer is built otherwise than asked for; each * beside it stands for an array."""
+    kinds = {"leaf": "an array", "none": "None", "dict": "a dict", "list": "a list", "tuple": "a tuple"}
+    one, other = (kinds.get(structure[0]) or f"a {structure[1]}" for structure in (got, wanted))
+    if other == "an array" and one in ("a list", "a tuple"):
+        return f"You returned {one} where one array was asked for; jnp.stack makes one of several."
+    if one != other:
+        return f"You returned {one} where {other} was asked for (each * is an array)."
+    return f"You returned {one}, but with other parts than were asked for (each * is an array)."
 
 
 def _magnitudes(magnitude: Any, structure: trees.Structure, count: int) -> list[Any]:
@@ -237,7 +248,7 @@ def show(array: np.ndarray, digits: int = 6) -> str:
     """An array for a message: whole where it is small, else its first elements and its shape.
 
     >>> show(np.array([[1.0, 2.5]])), show(np.arange(100))
-    ('[[1, 2.5]]', '[0, 1, 2, 3, 4, 5, 6, 7, ...] of shape (100,)')
+    ('[[1, 2.5]]', '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...] of shape (100,)')
     """
     array = np.asarray(array)
     if array.ndim == 0:

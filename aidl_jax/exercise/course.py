@@ -19,6 +19,7 @@ from pathlib import Path
 
 from aidl_jax.errors import CourseError, UsageError, close_matches
 from aidl_jax.exercise.definition import Exercise
+from aidl_jax.exercise.source import short_name
 
 SESSION = re.compile(r"s\d\d_[a-z0-9_]+")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -55,7 +56,7 @@ class Course:
             return found[0]
         if found:
             raise UsageError(f"{short!r} names more than one exercise", given=short, expected=" or ".join(found))
-        raise UsageError(f"there is no exercise {short!r}", fix=close_matches(short, self.names()))
+        raise UsageError(f"there is no exercise {short!r}", fix=close_matches(short, map(short_name, self.names())))
 
     def exercise(self, name: str) -> Exercise:
         """Loads an exercise's check file.
@@ -70,6 +71,12 @@ class Course:
         sys.modules[spec.name] = module  # dataclasses look their module up there
         try:
             spec.loader.exec_module(module)
+        except CourseError:
+            raise
+        except Exception as error:
+            raise CourseError(
+                "a check file cannot be loaded", where=str(path), given=f"{type(error).__name__}: {error}"
+            ) from error
         finally:
             del sys.modules[spec.name]
         exercise = getattr(module, "exercise", None)

@@ -80,7 +80,10 @@ def student_text(solution: str, name: str) -> str:
     Raises:
         CourseError: markers that are not balanced or stand outside a function; a source that Python cannot read.
     """
-    head = f"# Exercise {name}. Write the functions below; `aidl check {short_name(name)}` says how it goes.\n\n"
+    head = (
+        f"# Exercise {name}. Write the functions below; `aidl check {short_name(name)}` says how it goes.\n"
+        "# It looks at these functions and what they use; run the file itself to see your prints and the plots.\n\n"
+    )
     return head + without_solutions(solution, f"solutions/{name}.py")
 
 

@@ -22,6 +22,7 @@ from aidl_jax.grade.handin import HandIn, assign, find_hand_ins, read_hand_in
 from aidl_jax.grade.local import check_document
 from aidl_jax.grade.record import Record, to_json
 from aidl_jax.grade.session import Processes
+from aidl_jax.grade.terminal import clean
 
 UNSAFE = "UNSAFE: graded without a sandbox; student code ran with the rights of whoever graded."
 MADE = ("grades.csv", "run.json", "timings.json", "records")
@@ -41,6 +42,11 @@ class Graded:
     def points(self, name: str) -> int:
         """Points of one exercise, 0 where nothing was handed in."""
         return self.records[name].points if name in self.records else 0
+
+    def unknown(self, name: str) -> bool:
+        """Whether no points can be told: not which file counts, not what an unreadable one held, not by the grader."""
+        unread = name not in self.records and any(where not in self.records for where in self.problems)
+        return name in self.problems or unread or bool(self.ungraded(name))
 
     def ungraded(self, name: str) -> list[str]:
         """The tasks of an exercise that the grader could not grade: no zero may stand for them."""
@@ -87,7 +93,7 @@ class ClassRun:
                 for future in waiting:
                     future.cancel()
                 raise
-        return sorted(finished, key=lambda graded: graded.student)
+        return sorted(finished, key=lambda graded: (graded.student.casefold(), graded.student))
 
     def stop(self) -> None:
         """Ends what is running; nothing of it is recorded."""
@@ -102,6 +108,8 @@ class ClassRun:
             if name in hand_in.answers and not self.stopped.is_set():
                 processes = Processes()
                 self.running.add(processes)
+                if self.stopped.is_set():  # while they were started, so that `stop` did not know of them
+                    processes.close()
                 try:
                     records[name] = check_document(
                         name, self.exercises[name], hand_in.answers[name], seed=self.seed, processes=processes
@@ -159,12 +167,14 @@ def prepare_output(folder: Path, replace: bool) -> None:
     (folder / "records").mkdir(parents=True, exist_ok=True)
 
 
-def write_student(folder: Path, graded: Graded, unsafe: bool) -> None:
+def write_student(folder: Path, run: ClassRun, graded: Graded, unsafe: bool) -> None:
     """One student's record: `records/<student>.json`."""
     data = {
         "student": graded.student,
         "points": sum(record.points for record in graded.records.values()),
+        "possible": sum(exercise.points for exercise in run.exercises.values()),
         "problems": graded.problems,
+        "missing": missing(run, graded),
         "exercises": {name: record.to_dict() for name, record in graded.records.items()},
     }
     write_text(folder / "records" / f"{graded.student}.json", _json(data, unsafe))
@@ -183,8 +193,8 @@ def write_class(folder: Path, run: ClassRun, graded: Sequence[Graded], unsafe: b
 def grades_csv(run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> str:
     """One row per student: points per exercise, the sum, what is possible, problems.
 
-    Points are empty rather than 0 where it can't be told which file counts, and where a fault of the grader's
-    own left a task ungraded.
+    Points are empty rather than 0 where a file could not be read, where it can't be told which file counts, and where
+    a fault of the grader's own left a task ungraded.
     """
     possible = sum(exercise.points for exercise in run.exercises.values())
     file = io.StringIO()
@@ -193,10 +203,10 @@ def grades_csv(run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["student", *run.exercises, "points", "possible", "problems"])
     for one in graded:
-        points = ["" if name in one.problems or one.ungraded(name) else one.points(name) for name in run.exercises]
+        points = ["" if one.unknown(name) else one.points(name) for name in run.exercises]
         total = "" if "" in points else sum(map(int, points))
         problems = "; ".join(
-            [*missing(run, one), *(f"{where}: {what}" for where, what in sorted(one.problems.items()))]
+            [*(f"{where}: {what}" for where, what in sorted(one.problems.items())), *missing(run, one)]
         )
         writer.writerow([formula_free(one.student), *points, total, possible, formula_free(problems)])
     return file.getvalue()
@@ -205,7 +215,7 @@ def grades_csv(run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> str:
 def missing(run: ClassRun, graded: Graded) -> list[str]:
     """Exercises that were not handed in, or could not be graded, in words."""
     absent = [
-        f"{short_name(n)} not handed in" for n in run.exercises if n not in graded.records and n not in graded.problems
+        f"{short_name(n)} not handed in" for n in run.exercises if n not in graded.records and not graded.unknown(n)
     ]
     if graded.unused and not graded.records:
         absent.insert(0, f"no task of these exercises in {', '.join(graded.unused)}")
@@ -216,12 +226,13 @@ def missing(run: ClassRun, graded: Graded) -> list[str]:
 
 
 def formula_free(text: str) -> str:
-    """Text that no spreadsheet takes for a formula.
+    """Text on one line that no spreadsheet takes for a formula.
 
     >>> formula_free("=cmd()"), formula_free("ada")
     ("'=cmd()", 'ada')
     """
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    line = clean(text).replace("\n", " ")  # `csv` leaves a lone "\r" unquoted, and it would begin a row
+    return f"'{line}" if line.lstrip().startswith(("=", "+", "-", "@")) else line
 
 
 def _json(data: dict[str, Any], unsafe: bool) -> str:

@@ -31,7 +31,7 @@ def explain(error: BaseException, labels: Collection[str]) -> dict[str, Any]:
     return {
         "kind": "unsupported" if unsupported else type(error).__name__,
         "message": encodable(message)[:MAX_TEXT],
-        "line": own_line(error.__traceback__, labels),
+        "line": own_line(error, labels),
         "fix": fix,
         "traceback": scrub(encodable("".join(traceback.format_exception(error))))[-MAX_TEXT:],
     }
@@ -42,10 +42,23 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def own_line(trace: TracebackType | None, labels: Collection[str]) -> str | None:
-    """The innermost line of the student's own code: "line 12, in fit: w = w - rate * g"."""
-    own = [frame for frame in traceback.extract_tb(trace) if frame.filename in labels]
-    return place(own[-1]) if own else None
+def own_line(error: BaseException, labels: Collection[str]) -> str | None:
+    """Where it happened in the student's own code: "line 12, in fit: w = w - rate * g".
+
+    Where a function of theirs called another one that failed, both lines: the fault may be in the call.
+    """
+    own = _own_frames(error, labels)
+    if isinstance(error.__cause__, StopIteration):  # Python made another error of one that left a generator
+        own += _own_frames(error.__cause__, labels)
+    if not own:
+        return None
+    first, last = own[0], own[-1]
+    calls = first.name != "<module>" and (first.filename, first.lineno) != (last.filename, last.lineno)
+    return "\n".join(map(place, [first, last] if calls else [last]))
+
+
+def _own_frames(error: BaseException, labels: Collection[str]) -> list[traceback.FrameSummary]:
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in labels]
 
 
 def _raised_in(trace: TracebackType | None, labels: Collection[str]) -> bool:
@@ -89,8 +102,13 @@ def _loops_around(frame: traceback.FrameSummary) -> list[ast.While | ast.For]:
 
 
 def scrub(text: str) -> str:
-    """Without memory addresses, which differ from run to run."""
-    return re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
+    """Without memory addresses and the folders of this machine, which differ from run to run and place to place.
+
+    >>> scrub('File "/home/me/lib/aidl_jax/grade/worker.py", line 3, in <f at 0x7f12ab34cd>')
+    'File ".../grade/worker.py", line 3, in <f at 0x...>'
+    """
+    text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
+    return re.sub(r'File "[^"\n]*[/\\]([^"/\\\n]+)[/\\]([^"/\\\n]+)"', r'File ".../\1/\2"', text)
 
 
 def _first_line(error: BaseException) -> str:
@@ -188,7 +206,9 @@ def _key(error: BaseException) -> Words:
 
 
 def _name(error: BaseException) -> Words:
-    return f"{_first_line(error)[:1].upper()}{_first_line(error)[1:]}.", "Define it, import it, or check the spelling."
+    known = {"np": "Write jnp instead of np.", "lax": "It is called jax.lax.", "random": "JAX's is called jax.random."}
+    fix = known.get(getattr(error, "name", None) or "", "Define it, import it, or check the spelling.")
+    return f"{_first_line(error)[:1].upper()}{_first_line(error)[1:]}.", fix
 
 
 def _unbound(error: BaseException) -> Words:
@@ -249,8 +269,41 @@ BY_TEXT: list[tuple[str, Callable[[re.Match[str]], Words]]] = [
         ),
     ),
     (
+        r"generator raised StopIteration",
+        lambda m: (
+            "The stream came to its end in the middle of your generator, and nothing caught the StopIteration.",
+            "Put next(stream) in a `try:`, and say in `except StopIteration:` what happens at the end.",
+        ),
+    ),
+    (
         r"does not support item assignment|JAX arrays are immutable",
         lambda m: ("JAX arrays cannot be changed in place.", "Make a new one: x = x.at[index].set(value)."),
+    ),
+    (
+        r"scan got no values to scan over and .?length.? not provided",
+        lambda m: ("jax.lax.scan was not told how often to run its step.", "Give it length=, a Python int."),
+    ),
+    (
+        r"scan got value with no leading axis to scan over",
+        lambda m: (
+            "jax.lax.scan was given something to walk along that has no axis.",
+            "How often to run goes into length=; where there is nothing to walk along, pass None.",
+        ),
+    ),
+    (
+        r"module 'jax' has no attribute '(scan|cond|switch|while_loop|fori_loop|map)'",
+        lambda m: (f"There is no jax.{m[1]}.", f"It is called jax.lax.{m[1]}."),
+    ),
+    (
+        r"'dict' object has no attribute '(\w+)'",
+        lambda m: ("A dict's values are reached by their keys.", f'Write ["{m[1]}"] instead of .{m[1]}.'),
+    ),
+    (
+        r"<locals>\.(\w+)\(\) (?:takes|missing)",
+        lambda m: (
+            f"Your inner function {m[1]} was called with another number of arguments than it takes.",
+            "jax.lax.scan calls its step with two: step(carry, element).",
+        ),
     ),
     (
         r"setting an array element with a sequence\.$",
@@ -305,7 +358,8 @@ BY_TEXT: list[tuple[str, Callable[[re.Match[str]], Words]]] = [
         r"(?:body function carry|body_fun) \w+ and (?:carry )?\w+ must have",
         lambda m: (
             "The carry that your loop's step returns has another structure, shape or dtype than the carry it was given.",
-            "Return the new carry in the same form, and check that nothing changes from () to (1,) or from int to float.",
+            "The step given to jax.lax.scan returns a pair: first the new carry, in the form in which it came in, then what "
+            "this round collects. Check that nothing changes from () to (1,) or from int to float.",
         ),
     ),
     (

@@ -29,13 +29,13 @@ IGNORED_ATTRIBUTES = frozenset(
 def fingerprint(module: Any, calling: str = "") -> str:
     """The hash of a module's `main` function and of how it is called, 32 hexadecimal digits."""
     functions = {_name(op): op for op in module.body.operations if op.operation.name == "func.func"}
-    memo: dict[tuple[str, ...], list[str]] = {}
+    memo: dict[tuple[str | int, ...], list[str]] = {}
 
-    def call(name: str, arguments: Sequence[str]) -> list[str]:
-        key = (name, *arguments)
+    def call(name: str, arguments: Sequence[str], depth: int) -> list[str]:
+        key: tuple[str | int, ...] = (name, depth, *arguments)
         if key not in memo:
             block = functions[name].regions[0].blocks[0]
-            memo[key] = run(block, arguments, {}, 0)
+            memo[key] = run(block, arguments, {}, depth)
         return memo[key]
 
     def run(block: Any, arguments: Sequence[str], outer: dict[Any, str], depth: int) -> list[str]:
@@ -47,11 +47,11 @@ def fingerprint(module: Any, calling: str = "") -> str:
             if operation.name in ("func.return", "stablehlo.return"):
                 return operands
             if operation.name == "func.call":
-                results = call(operation.attributes["callee"].value, operands)
+                results = call(operation.attributes["callee"].value, operands, depth)
             else:
                 inner = list(_regions(operation, known, depth))
                 if operation.name == "stablehlo.composite":
-                    inner += call(operation.attributes["decomposition"].value, operands)
+                    inner += call(operation.attributes["decomposition"].value, operands, depth)
                 one = _digest(operation.name, *_attributes(operation), *operands, *inner)
                 types = [str(result.type) for result in operation.results]
                 results = [_digest(one, str(i), kind) for i, kind in enumerate(types)]
@@ -81,8 +81,9 @@ def evidence(module: Any) -> dict[str, Any]:
     for operation in walk(module):
         products += operation.name in ("stablehlo.dot_general", "stablehlo.convolution")
         if operation.name == "stablehlo.constant":
-            value = operation.attributes["value"]
-            constant = max(constant, 0 if getattr(value, "is_splat", False) else size_of(value.type))
+            value = _compat.attributes(operation)["value"]
+            size = 0 if getattr(value, "is_splat", False) else size_of(operation.results[0].type)
+            constant = max(constant, size)
         autodiff = autodiff or "transpose(jvp(" in str(operation.location)
     return {"matrix_products": products, "constant_bytes": constant, "autodiff": autodiff}
 

@@ -114,9 +114,9 @@ def read_hand_in(path: Path) -> tuple[list[Document], dict[str, str]]:
                     raise data
                 documents.append(read_document(name, data))
             except HandInError as error:
-                problems[name] = str(error)
+                problems[name] = error.told
     except HandInError as error:
-        problems[as_text(path.name)] = str(error)
+        problems[as_text(path.name)] = error.told
     return documents, problems
 
 
@@ -257,7 +257,7 @@ def assign(
         try:
             found = answered(document, exercises) or (list(exercises) if alone else [])
         except HandInError as error:
-            hand_in.problems[document.name] = str(error)
+            hand_in.problems[document.name] = error.told
             continue
         if not found:
             hand_in.unused.append(document.name)
@@ -320,12 +320,13 @@ def find_hand_ins(folder: Path) -> list[tuple[str, Path]]:
         raise UsageError(
             "the folder holds no hand-ins", given=str(folder), expected="folders, .py files, notebooks or zips"
         )
-    seen: dict[str, Path] = {}
-    for student, path in found:
-        other = seen.setdefault(student.casefold(), path)  # on some systems "Ada" and "ada" are one file
-        if other is not path:
-            raise UsageError(f"two hand-ins have the name {student!r}", given=f"{other.name} and {path.name}",
-                             where=str(folder), fix="rename one or take it away")  # fmt: skip
+    by_name: dict[str, list[str]] = {}
+    for student, path in found:  # on some systems "Ada" and "ada" are one file
+        by_name.setdefault(student.casefold(), []).append(path.name)
+    clashes = [" and ".join(names) for names in by_name.values() if len(names) > 1]
+    if clashes:
+        raise UsageError("two hand-ins have one student's name", given="; ".join(clashes), where=str(folder),
+                         fix="rename one or take it away")  # fmt: skip
     return found
 
 

@@ -21,6 +21,7 @@ from aidl_jax.grade.record import CheckRecord, FailureRecord, Record, TaskRecord
 from aidl_jax.grade.session import Answered, GraderFault, Session, VariantSession
 
 SHRINKABLE = ("value", "not finite")
+COMPARED = (*SHRINKABLE, "shape", "dtype", "structure", "property")
 SHRINK_ELEMENTS = 1_000  # inputs beyond that are not shown, so nothing is gained by making them simpler
 NOT_EXPLAINED = ("NotImplementedError", "timeout", "died", "malformed", "refused")
 
@@ -212,12 +213,12 @@ def _same_events(one: Any, other: Any) -> bool:
 
 
 def _failure_record(failure: Failure, signatures: dict[str, list[str]], misconceptions: list[str]) -> FailureRecord:
-    call, inputs = _call(failure.request, signatures)
+    call, inputs = _call(failure, signatures)
     return FailureRecord(
         kind=failure.kind,
         message=failure.message,
         call=call,
-        inputs=inputs if failure.kind in (*SHRINKABLE, "shape", "dtype", "structure", "property") else [],
+        inputs=inputs if failure.kind != "NotImplementedError" else [],
         got=failure.got,
         expected=failure.expected,
         where=failure.where,
@@ -229,8 +230,13 @@ def _failure_record(failure: Failure, signatures: dict[str, list[str]], misconce
     )
 
 
-def _call(request: Request | None, signatures: dict[str, list[str]]) -> tuple[str | None, list[list[str]]]:
-    """A request as a call with the student's own parameter names, and the values of its inputs."""
+def _call(failure: Failure, signatures: dict[str, list[str]]) -> tuple[str | None, list[list[str]]]:
+    """A request as a call with the student's own parameter names, and its inputs.
+
+    Inputs are shown as values where values were compared, or were there while the function ran; as shapes where
+    it failed while it was traced.
+    """
+    request = failure.request
     match request and request.body:
         case ["call", ["student", str(name)], list(args), dict(named)]:
             pass
@@ -239,24 +245,29 @@ def _call(request: Request | None, signatures: dict[str, list[str]]) -> tuple[st
     assert request is not None
     names = [*signatures.get(name, []), *(f"argument {i}" for i in range(len(signatures.get(name, [])), len(args)))]
     pairs = [*zip(names, args, strict=False), *named.items()]
-    rows = [row for label, node in pairs for row in _values(label, node, request)]
+    values = bool(request.streams) or failure.kind in COMPARED
+    rows = [row for label, node in pairs for row in _inputs(label, node, request, values)]
     return f"{name}({', '.join(label for label, _ in pairs)})", rows
 
 
-def _values(label: str, node: Any, request: Request) -> list[list[str]]:
+def _inputs(label: str, node: Any, request: Request, values: bool) -> list[list[str]]:
     match node:
         case ["input", index]:
-            return [[label, show(request.inputs[index])]]
+            array = request.inputs[index]
+            return [[label, show(array) if values else f"{array.dtype.name} of shape {array.shape}"]]
         case ["key", index]:
-            return [[label, f"the key with data {show(request.inputs[index])}"]]
+            return [[label, f"the key with data {show(request.inputs[index])}" if values else "a key"]]
         case ["static", _]:
             return [[label, _static_text(node[1])]]
         case ["tree", structure, leaves]:
             paths = trees.leaf_paths(structure)
-            return [row for p, leaf in zip(paths, leaves, strict=True) for row in _values(label + p, leaf, request)]
+            pairs = zip(paths, leaves, strict=True)
+            return [row for path, leaf in pairs for row in _inputs(label + path, leaf, request, values)]
         case ["stream", index]:
             items = request.streams[index]
-            return [[label, repr(items)[:200] if isinstance(items, list | tuple | range) else "a stream"]]
+            return [
+                [label, f"iter({items!r})"[:200] if isinstance(items, list | tuple | range) else f"{items!r}"[:200]]
+            ]
     return [[label, "..."]]
 
 

@@ -19,8 +19,8 @@ from aidl_jax.grade import protocol
 
 Role = Literal["worker", "runner"]
 
-# Isolated (-I): no PYTHON* variable, no current folder; the path is handed over so that any kind of
-# installation is found.
+# Neither the current folder nor the user's own packages (-P, -s): the path is handed over, so that any kind of
+# installation is found. The environment is ours alone.
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aidl_jax.grade.{role} import main; main()"
 
 SETTINGS = {
@@ -30,6 +30,7 @@ SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "PYTHONIOENCODING": "utf-8",
+    "PYTHONHASHSEED": "0",  # the order of a set of strings must not differ from run to run
 }
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "USERPROFILE")
 STDERR_SHOWN = 2_000
@@ -62,7 +63,7 @@ class Process:
         self.scratch.mkdir()
         with open(self._stderr, "wb") as stderr:
             self.child = subprocess.Popen(
-                [sys.executable, "-I", "-c", BOOT.format(role=role), json.dumps(module_path())],
+                [sys.executable, "-P", "-s", "-c", BOOT.format(role=role), json.dumps(module_path())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -20,6 +20,10 @@ START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
 MAX_PULLS = 20_000
 MAX_TEXT = 4_100  # the 4,000 characters that a worker keeps, and its note that there were more
+MANY_STEPS = (
+    "While JAX traces, a Python loop is written out, every round of it: for many rounds use jax.lax.scan or "
+    "jax.lax.fori_loop."
+)
 
 Variant = tuple[str, WrongAnswer]
 
@@ -60,6 +64,8 @@ class Processes:
         getattr(self, role).close()
         if not self.closed:
             setattr(self, role, Process(role))
+        if self.closed:  # by another thread, in the meantime
+            getattr(self, role).close()
 
     def close(self) -> None:
         """Ends both, for good."""
@@ -271,7 +277,7 @@ class Session:
             case TimedOut(), _:
                 return Failure(
                     "timeout", f"{_names(request)} takes longer than {self.exercise.time_limit:g} seconds to compile.",
-                    fix="A Python loop is written out step by step: use jax.lax.scan or jax.lax.fori_loop.",
+                    fix=MANY_STEPS,
                 )  # fmt: skip
             case Died(), "run":
                 return _died(request)
@@ -389,12 +395,15 @@ def _died(request: Request) -> Failure:
 
 
 def _timeout(request: Request, seconds: float, line: Any = None) -> Failure:
-    return Failure(
-        "timeout",
-        f"{_names(request)} did not come to an end within {seconds:g} seconds.",
-        line=_text(line) or None,
-        fix="Check what ends the loop: does its condition ever become false?",
-    )
+    line = _text(line)
+    if request.streams:
+        fix = "When the stream has ended and nothing is left to yield, leave the loop with `return`."
+    elif ": while " in line:
+        fix = "Check what ends the loop: does its condition ever become false?"
+    else:
+        fix = MANY_STEPS
+    message = f"{_names(request)} did not come to an end within {seconds:g} seconds."
+    return Failure("timeout", message, line=line or None, fix=fix)
 
 
 def _names(request: Request) -> str:

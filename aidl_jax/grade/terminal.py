@@ -41,23 +41,24 @@ def mark(verdict: str, console: Console) -> Text:
 
 def show_record(record: Record, console: Console, *, traceback: bool = False) -> None:
     """Prints a record: what passed, the first failure explained, the command for the next hint."""
-    console.print(header(record))
-    console.print()
-    console.print(Padding(_tasks(record, console), (0, 2), expand=False))
+    parts: list[RenderableType] = [header(record), "", Padding(_tasks(record, console), (0, 2), expand=False)]
     open_task = _first_failure(record)
     if open_task is not None and open_task.failure is not None:
-        console.print()
-        console.print(_failure(open_task, open_task.failure, traceback))
-    console.print()
-    for line in _next(record):
-        console.print(line)
+        parts += ["", _failure(open_task, open_task.failure, traceback)]
+    parts += ["", *_next(record)]
+    if console.is_terminal:
+        console.print(*parts, sep="\n")
+        return
+    with console.capture() as captured:  # tables pad their lines, which nobody wants in a file
+        console.print(*parts, sep="\n")
+    console.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def record_text(record: Record, width: int = 80) -> str:
     """What `show_record` prints, as plain text."""
     file = io.StringIO()
     show_record(record, Console(file=file, width=width, highlight=False, color_system=None, force_jupyter=False))
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+    return file.getvalue().rstrip("\n")
 
 
 def task_text(task: TaskRecord, width: int = 80) -> str:
@@ -98,7 +99,7 @@ def how(task: TaskRecord) -> str:
     if not found:
         return ""
     products = found.get("matrix_products", 0)
-    parts = [f"{products} matrix product{'s' * (products != 1)}"] if products else []
+    parts = [f"uses {products} matrix product{'s' * (products != 1)}"] if products else []
     parts += ["through JAX's autodiff"] if found.get("autodiff") else []
     parts += [f"same graph as {found['equal_to']}"] if found.get("equal_to") else []
     constant = found.get("constant_bytes", 0)
@@ -120,7 +121,10 @@ def _first_failure(record: Record) -> TaskRecord | None:
 def _failure(task: TaskRecord, failure: FailureRecord, traceback: bool) -> RenderableType:
     check = next(check for check in task.checks if check.failure is failure)
     started = failure.kind != "NotImplementedError"
-    parts: list[RenderableType] = [Text.assemble((task.name, "bold"), f": {check.description}" if started else "")]
+    ran = failure.call is not None and started
+    parts: list[RenderableType] = [
+        Text.assemble((task.name, "bold"), f" failed this check: {check.description}" if ran else "")
+    ]
     parts.append(Padding(Text(clean(failure.message), "red"), (1, 2, 0, 2), expand=False))
     for sentence in failure.misconceptions:
         parts.append(Padding(Text(sentence, "bold yellow"), (0, 2), expand=False))
@@ -147,7 +151,7 @@ def _details(failure: FailureRecord) -> Iterable[tuple[str, str]]:
         for name, value in failure.inputs:
             yield "", f"{name} = {value}"
     for label, text in (("got", failure.got), ("expected", failure.expected), ("where", failure.where)):
-        if text:
+        if text and not (label == "where" and text in failure.message):
             yield label, text
     if failure.printed:
         yield "printed", failure.printed.rstrip("\n")

@@ -7,11 +7,13 @@ Python by nature, to run a generator whose input is served from outside (`iterat
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import linecache
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -23,6 +25,10 @@ from aidl_jax.exercise import trees
 from aidl_jax.grade import explain, extract, protocol
 
 MAX_PRINTED = 4_000
+
+
+class NotAnIterator(TypeError):
+    """What should have been a generator is none."""
 
 
 class Printed(io.StringIO):
@@ -116,8 +122,7 @@ class Worker:
         """One message's answer."""
         match message["do"]:
             case "hello":
-                import aidl_jax.grade.tracing  # so that no question's time goes into it
-
+                importlib.import_module("aidl_jax.grade.tracing")  # so that no question's time goes into it
                 return {}
             case "load":
                 return self._load(message)
@@ -223,6 +228,8 @@ class Worker:
             }
         if said["kind"] == "AnswerError":
             said |= {"message": f"{str(error)[:1].upper()}{str(error)[1:]}.", "traceback": None}
+        if said["kind"] == "NotAnIterator":
+            said |= {"message": str(error), "traceback": None}
         return said
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -235,18 +242,26 @@ class Worker:
         seconds = message["seconds"]
 
         def end() -> None:
-            frames = traceback.extract_stack(sys._current_frames()[main])
-            labels = self.module.labels if self.module else {cell[0] for cell in message.get("cells", [])}
-            line = None
-            with contextlib.suppress(SyntaxError):  # a cell with magics in it
-                line = explain.endless_line([frame for frame in frames if frame.filename in labels])
-            self._send({"error": {**TIMED_OUT, "line": line, "seconds": seconds}, "printed": ""})
-            os._exit(3)
+            try:
+                frames = traceback.extract_stack(sys._current_frames()[main])
+                labels = self.module.labels if self.module else {cell[0] for cell in message.get("cells", [])}
+                line = None
+                with contextlib.suppress(SyntaxError):  # a cell with magics in it
+                    line = explain.endless_line([frame for frame in frames if frame.filename in labels])
+                self._send({"error": {**TIMED_OUT, "line": line, "seconds": seconds}, "printed": ""})
+            finally:
+                os._exit(3)
 
         timer = threading.Timer(seconds, end)
         timer.daemon = True
         timer.start()
         return timer
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(3)
 
 
 TIMED_OUT = {
@@ -258,10 +273,10 @@ TIMED_OUT = {
 
 
 def _iterator(outputs: Any) -> Iterator[Any]:
-    try:
+    if hasattr(outputs, "__next__"):
         return iter(outputs)
-    except TypeError:
-        raise TypeError(f"it returned a value of type {type(outputs).__name__}, not a generator; use yield") from None
+    kind = "nothing" if outputs is None else f"a finished {type(outputs).__name__}"
+    raise NotAnIterator(f"It returned {kind}, not a generator: `yield` each element instead.")
 
 
 def _plain(output: Any) -> list[Any]:
@@ -287,7 +302,11 @@ def main() -> None:
 
 
 def private_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Moves standard input and output to descriptors of our own; prints then go nowhere."""
+    """Moves standard input and output to descriptors of our own; prints then go nowhere.
+
+    From then on this process also ends when its judge has ended without a word.
+    """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)

@@ -1,4 +1,5 @@
 # Exercise s02_graphs/linear_regression. Write the functions below; `aidl check s02/linear_regression` says how it goes.
+# It looks at these functions and what they use; run the file itself to see your prints and the plots.
 
 import jax
 import jax.numpy as jnp

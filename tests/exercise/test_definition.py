@@ -81,7 +81,7 @@ def test_a_need_that_is_no_task_is_refused(exercise: Exercise, task: Task) -> No
 
 
 def test_a_task_cannot_need_itself(exercise: Exercise) -> None:
-    with pytest.raises(CourseError, match=r"task 'fit' needs 'fit', .* Fix: there is nothing here"):
+    with pytest.raises(CourseError, match=r"task 'fit' needs 'fit', .* Fix: there are none yet"):
         exercise.task("fit", points=1, hints=HINTS, needs=["fit"])
 
 

@@ -430,6 +430,8 @@ def test_a_statement_that_changes_a_constant_belongs_to_it() -> None:
 
 
 def test_a_timed_cell_is_still_python() -> None:
-    found = extract([Cell("cell 1", "%%time\ndef f(x):\n    return x"), Cell("cell 2", "%%bash\ndef g(x): ...")], ["f", "g"])
+    found = extract(
+        [Cell("cell 1", "%%time\ndef f(x):\n    return x"), Cell("cell 2", "%%bash\ndef g(x): ...")], ["f", "g"]
+    )
     assert sorted(found.needed) == ["f"]
     assert found.broken == []

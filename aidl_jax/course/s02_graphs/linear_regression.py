@@ -205,14 +205,14 @@ gradients_task = exercise.task(
         "The first one is the loss by the predictions; weights and bias both get theirs from it.",
         where="The lesson's section 'Backpropagation' has the two local derivatives. Shapes tell you the rest: the "
         "gradient of w has w's shape [features], so the sum over the examples must be a product with x's transpose.",
-        almost_code='upstream = 2 * (... - ...) / x.shape[0]; return {"w": x.T @ ..., "b": jnp.sum(...)}',
+        almost_code='upstream = 2 * (... - ...) / x.shape[0]\nreturn {"w": x.T @ ..., "b": jnp.sum(...)}',
     ),
 )
 
 
 @gradients_task.check
 def chain_rule(student: Student, draw: Draw) -> None:
-    """The gradients are those of the mean squared error, derived on paper."""
+    """The gradients are the derivatives of the mean squared error by each weight and by the bias."""
     w, b, x, t = draw.normal(3), draw.normal(), draw.normal(6, 3), draw.normal(6)
     upstream = 2 * (x @ w + b - t) / len(x)
     size = 2 * (np.abs(x) @ np.abs(w) + np.abs(b) + np.abs(t)) / len(x)
@@ -226,7 +226,7 @@ def chain_rule(student: Student, draw: Draw) -> None:
 
 @gradients_task.check
 def agrees_with_your_own_loss(student: Student, draw: Draw) -> None:
-    """They are what JAX finds when it differentiates your own loss of your own predictions."""
+    """The gradients are what JAX finds when it differentiates your own loss of your own predictions."""
     w, b, x, t = draw.normal(2), draw.normal(), draw.normal(4, 2), draw.normal(4)
     params = {"w": w, "b": b}
     loss = function(lambda p: student.mean_squared_error(student.predict(p, x), t))
@@ -269,6 +269,18 @@ def no_transpose(params: Any, x: Any, targets: Any) -> Any:
 def product_without_transpose(params: Any, x: Any, targets: Any) -> Any:
     upstream = 2 * (predict(params, x) - targets) / x.shape[0]
     return {"w": x @ upstream, "b": upstream.sum()}
+
+
+@gradients_task.wrong("You divided by the number of features, x.shape[1]; the mean is over the examples, x.shape[0].")
+def divided_by_features(params: Any, x: Any, targets: Any) -> Any:
+    upstream = 2 * (predict(params, x) - targets) / x.shape[1]
+    return {"w": x.T @ upstream, "b": upstream.sum()}
+
+
+@gradients_task.wrong("The gradient of w is divided by the number of examples twice: the mean is in upstream already.")
+def weights_averaged_twice(params: Any, x: Any, targets: Any) -> Any:
+    upstream = 2 * (predict(params, x) - targets) / x.shape[0]
+    return {"w": x.T @ upstream / x.shape[0], "b": upstream.sum()}
 
 
 @gradients_task.wrong(
@@ -326,7 +338,7 @@ def one_step_downhill(student: Student, draw: Draw) -> None:
 
 @update_task.check
 def leaves_the_old_parameters_alone(student: Student, draw: Draw) -> None:
-    """The dict that it was given still holds the old parameters."""
+    """After the update, the dict that was passed in still holds the old parameters."""
     params = {"w": draw.normal(3), "b": draw.normal()}
     grads = {"w": draw.normal(3), "b": draw.normal()}
     rate = draw.uniform(low=0.01, high=0.9)
@@ -377,7 +389,7 @@ fit_task = exercise.task(
         "collects what each step has to show, here the loss before its update.",
         where="The lesson's section 'The loop'; jax.lax.scan(step, start, None, length=steps) returns the last carry and "
         "what was collected. The carry is the dict of parameters.",
-        almost_code="def step(params, _): return update(...), mean_squared_error(...)\nreturn jax.lax.scan(step, params, None, length=...)",
+        almost_code="def step(params, _):\n    return update(...), mean_squared_error(...)\n\nreturn jax.lax.scan(step, params, None, length=...)",
     ),
 )
 
@@ -417,7 +429,7 @@ def descend(w: np.ndarray, b: Any, x: np.ndarray, t: np.ndarray, rate: Any, step
 
 @fit_task.check
 def five_steps(student: Student, draw: Draw) -> None:
-    """Five steps give the parameters that five steps give, and the loss before each of them."""
+    """After five steps the parameters are those of five updates, and the losses those before each of them."""
     w, b, x, t = draw.normal(3), draw.normal(), draw.normal(8, 3), draw.normal(8)
     rate = draw.uniform(low=0.02, high=0.1)
     expected, sizes = descend(w, b, x, t, rate, steps=5)
@@ -449,6 +461,18 @@ def finds_the_least_squares_solution(student: Student, draw: Draw) -> None:
     )
     require(_is_float32(losses, shape=(10_000,)), "There should be one loss per step, float32.")
     require(losses[-1] <= losses[0], "The loss grew from the first step to the last.", got=f"{losses[-1]:.6g}")
+
+
+@fit_task.wrong(
+    "The gradients are computed once, before the loop: each step needs those of the parameters it is given."
+)
+def gradients_once(params: Any, x: Any, targets: Any, learning_rate: Any, steps: int) -> Any:
+    grads = gradients(params, x, targets)
+
+    def step(params: Any, _: Any) -> Any:
+        return update(params, grads, learning_rate), mean_squared_error(predict(params, x), targets)
+
+    return jax.lax.scan(step, params, None, length=steps)
 
 
 @fit_task.wrong("You did one step too few.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 from collections.abc import Iterator, Sequence
@@ -18,16 +19,30 @@ if TYPE_CHECKING:  # wrong answers run where student code runs; this name is the
 exercise = Exercise("A shuffle buffer", forbidden=["tensorflow", "torch", "grain", "aidl_jax.data"])
 
 
-def run(expression: Expression, items: Sequence[int], limit: int = 10_000) -> Transcript:
-    """Runs a generator that must yield what it was fed: integers out of `items`, whatever else it does wrong."""
-    got = iterate(expression, limit)
+def run(expression: Expression, items: Sequence[int], limit: int | None = None) -> Transcript:
+    """Runs a generator that must yield what it was fed: integers out of `items`, whatever else it does wrong.
+
+    It must come to its end by itself, unless a `limit` of outputs is given.
+    """
+    got = iterate(expression, limit or 2 * len(items) + 8)
     strange = [output for output in got.outputs if type(output) is not int or output not in items]
     require(
         not strange,
         "It yielded something that is not an element of the stream: hand the elements on as they are.",
         got=repr(strange[:1]).strip("[]")[:200],
     )
+    require(
+        limit or got.ended,
+        "It goes on when every element has come out: nothing ends the loop. When the stream has ended and nothing is "
+        "left to yield, return.",
+        got=first(got.outputs),
+    )
     return got
+
+
+def first(outputs: Sequence[Any]) -> str:
+    """The beginning of a long list, and that there is more."""
+    return f"{outputs[:10]}".replace("]", ", ...]" if len(outputs) > 10 else "]")
 
 
 take_task = exercise.task(
@@ -47,6 +62,7 @@ def yields_the_first(student: Student, draw: Draw) -> None:
     """It yields the first elements in order, then ends."""
     items = draw.integers(0, 100, 8).tolist()
     got = run(student.take(stream(items), static(5)), items)
+    require(len(got.outputs) <= 5, "It yields more than `count` elements.", got=got.outputs, expected=items[:5])
     require(got.outputs == items[:5], "These are not the first 5 elements.", got=got.outputs, expected=items[:5])
 
 
@@ -74,13 +90,23 @@ def takes_none(student: Student, draw: Draw) -> None:
     """With a count of 0 it yields nothing, and asks for nothing."""
     got = iterate(student.take(stream(draw.integers(0, 100, 2).tolist()), static(0)))
     require(got.events == [("end",)], "take(stream, 0) ends at once, and leaves the stream alone.",
-            got=", ".join(event[0] for event in got.events), expected="end")  # fmt: skip
+            got=f"{sum(event[0] == 'pull' for event in got.events)} asked for, {len(got.outputs)} yielded",
+            expected="none")  # fmt: skip
+
+
+@take_task.check
+def hands_on_anything(student: Student, draw: Draw) -> None:
+    """Elements can be anything, None too: it is the stream that says when it ends."""
+    items = [draw.integers(0, 100).item(), None, draw.integers(0, 100).item(), None]
+    got = iterate(student.take(stream(items), static(4))).outputs
+    same = [repr(output) for output in got] == [repr(item) for item in items]
+    require(same, "A None in the stream is an element like any other.", got=got, expected=items)
 
 
 @take_task.check
 def works_on_an_endless_stream(student: Student, draw: Draw) -> None:
     """An endless stream is no problem."""
-    got = run(student.take(stream(itertools.count()), static(4)), range(10_000))
+    got = run(student.take(stream(itertools.count()), static(4)), range(10_000), limit=10)
     require(
         got.outputs == [0, 1, 2, 3],
         "From 0, 1, 2, ... these should be the first 4.",
@@ -129,7 +155,8 @@ shuffle_task = exercise.task(
     hints=Hints(
         concept="There are two phases. While the stream lasts, each yield frees a slot and the next element fills it. "
         "When it has ended, each yield makes the buffer smaller until nothing is left.",
-        where="Your own `take` fills the buffer. `random.Random(seed).randrange(n)` draws a slot from 0 to n - 1; "
+        where="Your own `take` fills the buffer. In the loop, yield first and ask after: `for element in stream` does it "
+        "the other way round. `random.Random(seed).randrange(n)` draws a slot from 0 to n - 1; "
         "`next(stream)` raises StopIteration at the end; `list.pop(slot)` removes an element.",
         almost_code="while buffer:\n    slot = rng.randrange(len(buffer))\n    yield buffer[slot]\n"
         "    try: buffer[slot] = ...\n    except StopIteration: buffer.pop(...)",
@@ -143,19 +170,61 @@ def every_element_once(student: Student, draw: Draw) -> None:
     items = draw.permutation(12).tolist()
     got = run(student.shuffle_buffer(stream(items), static(4), static(draw.seed())), items)
     missing = sorted(set(items) - set(got.outputs))
-    require(not missing, "Some elements never came out.", got=got.outputs, expected=f"also {missing}")
-    require(sorted(got.outputs) == sorted(items), "Some elements came out more than once.", got=got.outputs)
+    pulled = sum(event[0] == "pull" for event in got.events)
+    require(
+        not missing or pulled == 12,
+        "It stops before the stream does: fill each slot again as long as the stream has elements.",
+        got=got.outputs,
+        expected=f"also {missing}",
+    )
+    require(
+        not missing,
+        "What was in the buffer when the stream ended never came out: go on until the buffer is empty.",
+        got=got.outputs,
+        expected=f"also {missing}",
+    )
+    require(
+        sorted(got.outputs) == sorted(items),
+        "Some elements came out more than once: what you have yielded must leave its slot, for the next element or, "
+        "when the stream has ended, for good.",
+        got=got.outputs,
+    )
+
+
+@shuffle_task.check
+def hands_on_anything_too(student: Student, draw: Draw) -> None:
+    """Elements can be anything, None too: it is the stream that says when it ends."""
+    items = [1, None, 2, None, 3]
+    got = iterate(student.shuffle_buffer(stream(items), static(2), static(draw.seed()))).outputs
+    require(
+        sorted(map(str, got)) == sorted(map(str, items)),
+        "A None in the stream is an element like any other.",
+        got=got,
+        expected=f"{items} in some order",
+    )
 
 
 @shuffle_task.check
 def holds_no_more_than_the_buffer(student: Student, draw: Draw) -> None:
     """It never holds more elements than buffer_size, and it does use the whole buffer."""
     got = run(student.shuffle_buffer(stream(range(40)), static(5), static(draw.seed())), range(40))
-    require(got.held <= 5, "More elements were held at once than buffer_size allows.",
-            got=f"{got.held} held at once", expected="at most 5")  # fmt: skip
+    require(
+        got.held != 6,
+        "One element too many is held: the next one is asked for before one is yielded. `for element in stream` does that. "
+        "Yield first, then call next(stream).",
+        got="6 held at once",
+        expected="at most 5",
+    )
+    require(
+        got.held <= 5,
+        "More elements are held at once than buffer_size allows: ask for an element only when a slot is free, and yield "
+        "as you go.",
+        got=f"{got.held} held at once",
+        expected="at most 5",
+    )
     before_first = next((i for i, event in enumerate(got.events) if event[0] == "yield"), 0)
     require(before_first == 5, "The buffer should be full before the first element is yielded.",
-            got=f"{before_first} pulled before the first yield", expected="5")  # fmt: skip
+            got=f"{before_first} asked for before the first yield", expected="5")  # fmt: skip
     pulled = yielded = 0
     for event in got.events:
         pulled, yielded = pulled + (event[0] == "pull"), yielded + (event[0] == "yield")
@@ -164,21 +233,21 @@ def holds_no_more_than_the_buffer(student: Student, draw: Draw) -> None:
                 pulled - yielded >= 4,
                 "After a yield its slot should be filled again at once; here the buffer ran low in the middle of the stream.",
                 got=f"{pulled - yielded} left in the buffer after {yielded} yields",
-                expected="4, then the next pull",
+                expected="4, then the next one from the stream",
             )
 
 
 @shuffle_task.check
 def same_seed_same_order(student: Student, draw: Draw) -> None:
-    """The seed decides the order: the same one twice gives the same order, two give two."""
+    """The seed decides the order: the same seed gives the same order, another seed another."""
     seed = draw.seed()
 
     def order(seed: int) -> list[int]:
         return run(student.shuffle_buffer(stream(range(30)), static(15), static(seed)), range(30)).outputs
 
-    first = order(seed)
-    require(first == order(seed), UNSEEDED)
-    require(first != order(seed + 1), "Two different seeds gave the same order.", got=first[:10])
+    once = order(seed)
+    require(once == order(seed), UNSEEDED)
+    require(once != order(seed + 1), "Two different seeds gave the same order. Is the seed used?", got=first(once))
 
 
 @shuffle_task.check
@@ -193,8 +262,8 @@ def disturbs_nobody(student: Student, draw: Draw) -> None:
         got == expected,
         "A shuffled stream was shuffled once more. Done one after the other this gives one order, done at the same "
         "time another: the two share random numbers.",
-        got=got[:10],
-        expected=expected[:10],
+        got=first(got),
+        expected=first(expected),
     )
 
 
@@ -216,7 +285,7 @@ def draws_uniformly(student: Student, draw: Draw) -> None:
         min(counts) >= 10,  # binomial(121, 1/3): one of three below 10 with probability 4e-11
         "Of the three elements in the buffer, the oldest, the middle one and the newest should each be drawn about "
         "40 times in 120.",
-        got=f"{counts} times",
+        got=f"oldest {counts[0]}, middle {counts[1]}, newest {counts[2]} times",
     )
 
 
@@ -244,8 +313,7 @@ def shuffles_what_is_left(student: Student, draw: Draw) -> None:
         falls = sum(one > other for one, other in itertools.pairwise(got))
         require(
             4 <= falls <= 25,  # a random order of 30 lies outside with probability 9e-15 (Eulerian numbers)
-            "The stream has ended, and what is left comes out in order: go on drawing random slots until the buffer is "
-            "empty.",
+            "When the stream has ended, what is left comes out in order.",
             got=got,
         )
 
@@ -261,11 +329,10 @@ def works_forever(student: Student, draw: Draw) -> None:
 @shuffle_task.check(draws=1)
 def refuses_no_buffer(student: Student, draw: Draw) -> None:
     """A buffer_size below 1 is refused with a ValueError."""
-    expect_error(
-        lambda: iterate(student.shuffle_buffer(stream([1, 2]), static(0), static(0))),
-        "ValueError",
-        "A buffer of 0 elements should raise a ValueError, not pass silently.",
-    )
+    for size in (0, -1):
+        asked = student.shuffle_buffer(stream([1, 2]), static(size), static(0))
+        said = f"A buffer_size of {size} should raise a ValueError, not pass silently."
+        expect_error(functools.partial(iterate, asked, limit=8), "ValueError", said)
 
 
 @shuffle_task.wrong("You read the whole stream into a list and shuffle that: nothing bounds the memory.")

@@ -1,4 +1,5 @@
 # Exercise s05_toolbox/shuffle_buffer. Write the functions below; `aidl check s05/shuffle_buffer` says how it goes.
+# It looks at these functions and what they use; run the file itself to see your prints and the plots.
 
 import random
 

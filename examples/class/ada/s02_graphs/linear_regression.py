@@ -1,4 +1,5 @@
 # Exercise s02_graphs/linear_regression. Write the functions below; `aidl check s02/linear_regression` says how it goes.
+# It looks at these functions and what they use; run the file itself to see your prints and the plots.
 
 # %% [markdown]
 # # Linear regression by hand
@@ -160,8 +161,8 @@ def update(params, grads, learning_rate):
 # %% [markdown]
 # ## The loop
 #
-# Training repeats: gradients, update, gradients, update. A Python `for` loop would do, but remember the tracing:
-# JAX would write down 10,000 rounds as 10,000 copies of the same operations, and be busy with them for minutes. A loop that
+# Training repeats: gradients, update, gradients, update. A Python `for` loop is right but too slow here, for
+# remember the tracing: JAX would write down 10,000 rounds as 10,000 copies of the same operations, and be busy with them for minutes. A loop that
 # becomes *one* operation of the graph is `jax.lax.scan(step, carry, elements, length=...)`. It stands for this Python:
 #
 #     collected = []
@@ -172,8 +173,8 @@ def update(params, grads, learning_rate):
 #
 # The **carry** is what one round hands to the next; it keeps its structure, shapes and dtypes all the way. An example:
 #
-#     def count_down(n, _):
-#         return n - 1, n            # the next carry, and what this round collects
+#     def count_down(n, _):          # always two arguments: the carry, and an element, which is not used here
+#         return n - 1, n            # always a pair: the next carry, and what this round collects
 #
 #     jax.lax.scan(count_down, 3, None, length=3)    # (0, [3, 2, 1])
 #
@@ -206,6 +207,8 @@ def fit(params, x, targets, learning_rate, steps):
 
 # %% [markdown]
 # ## See it learn
+#
+# Run this part when all tasks pass: in the notebook cell by cell, or this whole file with `python`. A plot opens.
 #
 # Standardise the data (mean 0, standard deviation 1 in each column), start from zero, and watch the loss.
 # After 200 steps it is nearly flat. It does not reach 0: ten numbers about a person do not say

@@ -1,4 +1,5 @@
 # Exercise s05_toolbox/shuffle_buffer. Write the functions below; `aidl check s05/shuffle_buffer` says how it goes.
+# It looks at these functions and what they use; run the file itself to see your prints and the plots.
 
 # %% [markdown]
 # # A shuffle buffer
@@ -21,6 +22,9 @@
 #
 #     it = squares(iter([3, 4]))    # nothing has run yet
 #     next(it)                      # 9; the 4 has not been asked for
+#
+# Here a *stream* is such an iterator: `iter([3, 4])` makes one of a list (a list itself has no `next`, and a stream no
+# length and no `[0]`). Asking it for an element is called *pulling* one.
 #
 # `next` raises `StopIteration` where there are no more elements. Inside a generator you have to catch it
 # (`try: ... except StopIteration: return`): one that slips out of a generator becomes a `RuntimeError`.
@@ -75,7 +79,7 @@ def take(stream, count):
 #   same order. `random.seed(seed)` would not do: it resets the one generator that the whole program shares, and two
 #   shuffles that run at the same time would disturb each other.
 #
-# A `buffer_size` below 1 is a mistake of the caller's: raise a `ValueError` that says so. (In a generator even this
+# A `buffer_size` below 1 is a mistake of the caller's: raise a `ValueError`. (In a generator even this
 # check waits until the first element is asked for.)
 
 
@@ -109,6 +113,8 @@ def shuffle_buffer(stream, buffer_size, seed):
 
 # %% [markdown]
 # ## How random is it?
+#
+# Run this part when both tasks pass: in the notebook, or this whole file with `python`. A plot opens.
 #
 # An element can come out late, but never much too early: to be yielded first, it must be among the
 # first `buffer_size` elements of the stream. Shuffle the numbers 0 to 999 and plot each element against the

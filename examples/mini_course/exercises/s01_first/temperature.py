@@ -1,4 +1,5 @@
 # Exercise s01_first/temperature. Write the functions below; `aidl check s01/temperature` says how it goes.
+# It looks at these functions and what they use; run the file itself to see your prints and the plots.
 
 # %% [markdown]
 # # Degrees

@@ -1,0 +1,498 @@
+"""Hand-ins as they really come: hostile zips, broken notebooks, odd encodings, and whose answer is whose."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from aidl_jax.errors import HandInError, UsageError
+from aidl_jax.exercise import Exercise, Hints
+from aidl_jax.grade import handin
+from aidl_jax.grade.handin import (
+    MAX_FILE,
+    MAX_FILES,
+    MAX_TOTAL,
+    answered,
+    assign,
+    find_hand_ins,
+    read_document,
+    read_hand_in,
+)
+
+HINTS = Hints("a", "b", "c")
+
+
+def make_exercise(*tasks: str) -> Exercise:
+    exercise = Exercise("An exercise")
+    for task in tasks:
+        exercise.task(task, points=1, hints=HINTS)
+    return exercise
+
+
+LINES, SHUFFLE = "s02_graphs/lines", "s05_toolbox/shuffle"
+EXERCISES = {LINES: make_exercise("predict", "loss"), SHUFFLE: make_exercise("shuffle", "batch")}
+BOTH_LINES = "def predict(x): return x\ndef loss(x): return x\n"
+
+
+def notebook(*sources: Any, **more: Any) -> str:
+    cells = [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in sources]
+    return json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}} | more)
+
+
+def document(name: str, text: str) -> handin.Document:
+    return read_document(name, text.encode())
+
+
+def write_zip(path: Path, members: Mapping[str, bytes | str], method: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+# One document
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"x = 1\n", "x = 1\n"),
+        (b"\xef\xbb\xbfx = 1\n", "x = 1\n"),
+        (b"x = 1\r\ny = 2\r\n", "x = 1\ny = 2\n"),
+        (b"x = 1\ry = 2\r", "x = 1\ny = 2\n"),
+        ("# é 漢\n".encode(), "# é 漢\n"),
+        (b"", ""),
+        (b"def f(:\n", "def f(:\n"),  # that Python cannot read it is said later, by line
+    ],
+)
+def test_a_python_file_is_one_cell(data: bytes, text: str) -> None:
+    found = read_document("week 1/answer.py", data)
+    assert found.name == "week 1/answer.py"
+    assert [(cell.label, cell.text) for cell in found.cells] == [("answer.py", text)]
+    assert found.text == text
+
+
+def test_a_notebook_is_its_code_cells() -> None:
+    cells = [
+        {"cell_type": "markdown", "source": "# Title"},
+        {"cell_type": "code", "source": ["x = 1\n", "y = 2"]},
+        {"cell_type": "raw", "source": "raw"},
+        {"cell_type": "code", "source": "z = 3"},
+        {"cell_type": "code"},
+    ]
+    found = read_document("a.ipynb", json.dumps({"cells": cells}).encode("utf-8-sig"))
+    assert [(cell.label, cell.text) for cell in found.cells] == [
+        ("cell 2", "x = 1\ny = 2"),
+        ("cell 4", "z = 3"),
+        ("cell 5", ""),
+    ]
+    assert found.text == "x = 1\ny = 2\nz = 3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("a.py", "x = 'é'\n".encode("utf-16"), "a.py: the file is not UTF-8 text: given byte 0xff in line 1. Fix: save it as UTF-8"),
+        ("a.py", "x = 'é'\n".encode("utf-16-le"), "a.py: the file is not UTF-8 text: given byte 0xe9 in line 1. Fix: save it as UTF-8"),
+        ("a.py", "x = 1\n".encode("utf-16-le"), "a.py: the file is binary, not text. Fix: save it as UTF-8 text"),
+        ("a.py", b"\xef\xbb\xbfx = 1\ny = '\xe9'\n", "a.py: the file is not UTF-8 text: given byte 0xe9 in line 2. Fix: save it as UTF-8"),
+        ("a.py", b"x = 1\0", "a.py: the file is binary, not text. Fix: save it as UTF-8 text"),
+        ("a.py", b"\x7fELF\x02\x01\x01" + bytes(9), "a.py: the file is binary, not text. Fix: save it as UTF-8 text"),
+        ("a.py", b" " * (10 * 1024 * 1024), "a.py: the file is too large: expected at most 5,242,880 bytes. Fix: take its data out of it"),
+        ("a.ipynb", b"", "a.ipynb: the notebook is not JSON: given Expecting value: line 1 column 1 (char 0). Fix: download it again as .ipynb (File > Download)"),
+        ("a.ipynb", b"<html>", "a.ipynb: the notebook is not JSON: given Expecting value: line 1 column 1 (char 0). Fix: download it again as .ipynb (File > Download)"),
+        ("A.IPYNB", b"def f(): pass", "A.IPYNB: the notebook is not JSON: given Expecting value: line 1 column 1 (char 0). Fix: download it again as .ipynb (File > Download)"),
+        ("a.ipynb", b"[]", 'a.ipynb: the file is JSON but not a notebook of format 4: expected a list "cells"'),
+        ("a.ipynb", b'{"worksheets": []}', 'a.ipynb: the file is JSON but not a notebook of format 4: expected a list "cells"'),
+        ("a.ipynb", b'{"cells": {}}', 'a.ipynb: the file is JSON but not a notebook of format 4: expected a list "cells"'),
+        ("a.ipynb", b'{"cells": [3]}', "a.ipynb, cell 1: a cell has no text. Fix: download the notebook again"),
+        ("a.ipynb", notebook("x", ["y", 3]).encode(), "a.ipynb, cell 2: a cell has no text. Fix: download the notebook again"),
+        ("a.ipynb", b'{"cells": [{"cell_type": "code", "source": "\\ud800"}]}', "a.ipynb, cell 1: a cell holds what is no text: given a null byte or half a character. Fix: write the cell again"),
+        ("a.ipynb", b'{"cells": [{"cell_type": "code", "source": "x\\u0000"}]}', "a.ipynb, cell 1: a cell holds what is no text: given a null byte or half a character. Fix: write the cell again"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_said_in_one_line(name: str, data: bytes, expected: str) -> None:
+    with pytest.raises(HandInError) as error:
+        read_document(name, data)
+    assert str(error.value) == expected
+
+
+@pytest.mark.parametrize("data", [b"[" * 200_000, b'{"cells":' * 100_000, b'{"cells": [' + b"9" * 10_000 + b"]}"])
+def test_json_made_to_break_a_parser(data: bytes) -> None:
+    with pytest.raises(HandInError, match=r"^a\.ipynb: the notebook is not JSON: given "):
+        read_document("a.ipynb", data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+CELLS = st.lists(
+    JSON | st.fixed_dictionaries({}, optional={"cell_type": JSON | st.just("code"), "source": JSON}), max_size=4
+)
+
+
+@given(
+    name=st.sampled_from(["a.py", "a.ipynb", "a/b.IPYNB", "x", ""]),
+    data=st.binary(max_size=200)
+    | st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))
+    | st.text().map(lambda text: text.encode("utf-16", "surrogatepass"))
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | CELLS.map(lambda cells: json.dumps({"cells": cells}).encode()),
+)
+@example("a.ipynb", b'{"cells": [{"cell_type": "code", "source": "\\udcff"}]}')
+@settings(max_examples=400, deadline=None)
+def test_any_bytes_give_text_or_a_hand_in_error(name: str, data: bytes) -> None:
+    try:
+        found = read_document(name, data)
+    except HandInError as refused:
+        said = str(refused)
+    else:
+        said = name
+        assert all("\0" not in cell.text and "\r" not in cell.text for cell in found.cells if name != "a.ipynb")
+        found.text.encode("utf-8")  # it can be sent and written
+    assert said.startswith(name) and "\n" not in said
+
+
+# Zips
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("../evil.py", "a name in the zip points outside it: given '../evil.py'"),
+        ("a/../../evil.py", "a name in the zip points outside it: given 'a/../../evil.py'"),
+        ("..\\evil.py", "a name in the zip points outside it: given '..\\\\evil.py'"),
+        ("/etc/evil.py", "a name in the zip points outside it: given '/etc/evil.py'"),
+        ("\\evil.py", "a name in the zip points outside it: given '\\\\evil.py'"),
+        ("C:\\evil.py", "a name in the zip points outside it: given 'C:\\\\evil.py'"),
+        ("../evil.txt", "a name in the zip points outside it: given '../evil.txt'"),
+    ],
+)
+def test_names_that_point_outside(tmp_path: Path, member: str, expected: str) -> None:
+    path = write_zip(tmp_path / "inbox.zip", {"good.py": "x = 1", member: "x = 2"})
+    assert read_hand_in(path) == ([], {"inbox.zip": expected})
+    assert [p.name for p in tmp_path.rglob("*")] == ["inbox.zip"]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK])
+def test_links_and_devices_in_a_zip(tmp_path: Path, kind: int) -> None:
+    member = zipfile.ZipInfo("answer.py")
+    member.external_attr = (kind | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(member, "/etc/passwd")
+    documents, problems = read_hand_in(tmp_path / "a.zip")
+    assert not documents
+    assert problems == {"a.zip": "the zip holds a link or a device: given 'answer.py'"}
+
+
+def patched(path: Path, change: Callable[[bytearray], None]) -> Path:
+    data = bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(data)
+    return path
+
+
+def flag_as_encrypted(data: bytearray) -> None:
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+
+
+def test_an_encrypted_zip(tmp_path: Path) -> None:
+    path = patched(write_zip(tmp_path / "a.zip", {"answer.py": "x = 1"}), flag_as_encrypted)
+    assert read_hand_in(path) == ([], {"a.zip": "the zip is encrypted: given 'answer.py'"})
+
+
+def test_a_bomb(tmp_path: Path) -> None:
+    bomb = {f"{number}.py": b" " * MAX_FILE for number in range(11)}
+    path = write_zip(tmp_path / "bomb.zip", bomb, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 100_000
+    expected = f"the zip is too large when unpacked: expected at most {MAX_TOTAL:,} bytes"
+    assert read_hand_in(path) == ([], {"bomb.zip": expected})
+
+
+def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "bomb.zip", {"a.py": b" " * (MAX_FILE * 4)}, zipfile.ZIP_DEFLATED)
+
+    def say_ten_bytes(data: bytearray) -> None:
+        for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+            at = data.index(signature) + offset
+            data[at : at + 4] = (10).to_bytes(4, "little")
+
+    documents, problems = read_hand_in(patched(path, say_ten_bytes))
+    assert not documents
+    assert problems["bomb.zip"].startswith("the zip cannot be read: given Bad CRC-32")
+
+
+def test_too_many_files(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {f"{number}.txt": "" for number in range(MAX_FILES + 1)}
+    path = write_zip(tmp_path / "a.zip", files)
+    assert read_hand_in(path)[1] == {"a.zip": "the zip has too many files: given 501, expected at most 500"}
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    for number in range(MAX_FILES + 1):
+        (folder / f"{number}.py").touch()
+    assert read_hand_in(folder) == ([], {"ada": "there are too many files: expected at most 500"})
+
+
+def test_a_folder_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handin, "MAX_TOTAL", 1_000)
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.py").write_text("#" * 400)
+    assert read_hand_in(folder) == ([], {"ada": "the folder is too large: expected at most 1,000 bytes"})
+    for number in range(3):
+        (folder / f"{number}.py").unlink()
+        write_zip(folder / f"{number}.zip", {"a.py": "#" * 400}, zipfile.ZIP_DEFLATED)
+    assert read_hand_in(folder) == (
+        [],
+        {"ada": "the folder is too large when unpacked: expected at most 1,000 bytes"},
+    )
+
+
+@pytest.mark.parametrize("cut", [0, 1, 30, 60, -1])
+def test_what_is_no_zip_or_only_part_of_one(tmp_path: Path, cut: int) -> None:
+    path = write_zip(tmp_path / "a.zip", {"answer.py": "x = 1\n" * 50})
+    patched(path, lambda data: data.__delitem__(slice(cut, None)))
+    documents, problems = read_hand_in(path)
+    assert not documents
+    assert problems["a.zip"].startswith("the zip cannot be read: given ")
+    assert problems["a.zip"].endswith(" Fix: make the zip anew")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@given(data=st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_zip_is_read_or_refused(tmp_path: Path, method: int, data: st.DataObject) -> None:
+    path = write_zip(tmp_path / "a.zip", {"answer.py": "x = 1\n" * 20, "n.ipynb": notebook("x = 1")}, method)
+    damaged = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(damaged)
+    documents, problems = read_hand_in(path)  # raises nothing
+    assert all(isinstance(text, str) and text for text in problems.values())
+    assert all(text == "x = 1\n" * 20 for text in (d.text for d in documents if d.name == "answer.py"))
+
+
+def test_of_a_zip_only_answers_are_read(tmp_path: Path) -> None:
+    members: dict[str, bytes | str] = {
+        "s02/answer.py": "x = 1",
+        "S02/OTHER.PY": "x = 2",
+        "__MACOSX/s02/._answer.py": b"\0\0",
+        ".ipynb_checkpoints/n.ipynb": "{}",
+        "__pycache__/answer.cpython-311.pyc": b"\0",
+        "notes.txt": "notes",
+        "data.py/": "",
+    }
+    documents, problems = read_hand_in(write_zip(tmp_path / "a.zip", members))
+    assert sorted(d.name for d in documents) == ["S02/OTHER.PY", "s02/answer.py"]
+    assert not problems
+
+
+def test_one_broken_file_leaves_the_others_be(tmp_path: Path) -> None:
+    members: dict[str, bytes | str] = {"good.py": "x = 1", "bad.py": b"\xff", "worse.ipynb": "no"}
+    for path in (write_zip(tmp_path / "a.zip", members), tmp_path / "ada"):
+        if path.suffix != ".zip":
+            path.mkdir()
+            for name, data in members.items():
+                (path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+            write_zip(path / "inner.zip", {"more.py": "y = 1", "also_bad.py": b"\xff"})
+            (path / "broken.zip").write_bytes(b"PK")
+        documents, problems = read_hand_in(path)
+        inner = ["inner.zip/more.py"] if path.name == "ada" else []
+        assert [d.name for d in documents] == ["good.py", *inner]
+        assert problems["bad.py"].startswith("the file is not UTF-8 text")
+        assert problems["worse.ipynb"].startswith("the notebook is not JSON")
+        if path.name == "ada":
+            assert problems["broken.zip"].startswith("the zip cannot be read: given File is not a zip")
+            assert "inner.zip/also_bad.py" in problems
+        assert len(problems) == (4 if path.name == "ada" else 2)
+
+
+# Folders, links, odd files
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "answer.py").write_text("secret = 1")
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    (folder / "answer.py").symlink_to(secret / "answer.py")
+    (folder / "more").symlink_to(secret, target_is_directory=True)
+    (folder / "loop").symlink_to(folder, target_is_directory=True)
+    (folder / "gone.py").symlink_to(tmp_path / "nothing")
+    assert read_hand_in(folder) == ([], {})
+    link = tmp_path / "bela.py"
+    link.symlink_to(secret / "answer.py")
+    expected = {"bela.py": "a link is not a hand-in. Fix: put the file itself there"}
+    assert read_hand_in(link) == ([], expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ada.py")
+    (tmp_path / "bela").mkdir()
+    os.mkfifo(tmp_path / "bela" / "answer.py")
+    expected = "this is no hand-in: expected a folder, a .py file, a notebook or a zip"
+    assert read_hand_in(tmp_path / "ada.py") == ([], {"ada.py": expected})
+    assert read_hand_in(tmp_path / "bela") == ([], {})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there, names are text")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"ad\xff")
+    folder.mkdir()
+    (folder / os.fsdecode(b"answer\xfe.py")).write_bytes(b"\xff")
+    ((student, path),) = find_hand_ins(tmp_path)
+    documents, problems = read_hand_in(path)
+    hand_in = assign(student, documents, problems, EXERCISES)
+    assert student == r"ad\udcff"
+    assert list(hand_in.problems) == [r"answer\udcfe.py"]
+    json.dumps([student, hand_in.problems], ensure_ascii=False).encode("utf-8")  # they can be written
+
+
+def test_a_file_of_another_kind_is_a_problem_not_a_silence(tmp_path: Path) -> None:
+    (tmp_path / "zoe.rar").write_bytes(b"Rar!")
+    (tmp_path / "zoe.py").write_text("x = 1")
+    assert [(student, path.name) for student, path in find_hand_ins(tmp_path)] == [
+        ("zoe", "zoe.py"),
+        ("zoe.rar", "zoe.rar"),
+    ]
+    expected = "this is no hand-in: expected a folder, a .py file, a notebook or a zip"
+    assert read_hand_in(tmp_path / "zoe.rar") == ([], {"zoe.rar": expected})
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **options: object) -> io.BytesIO:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "ada.py").write_text("x = 1")
+    monkeypatch.setattr(handin, "open", refused, raising=False)
+    expected = {"ada.py": "the file cannot be read: given Permission denied"}
+    assert read_hand_in(tmp_path / "ada.py") == ([], expected)
+
+
+# Who handed in
+
+
+def test_students_are_folders_and_files_by_name(tmp_path: Path) -> None:
+    for name in ("cora.py", "bela.ZIP", "dora.ipynb", ".DS_Store", "__MACOSX", "emil.v2.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "ada.b").mkdir()
+    assert [student for student, _ in find_hand_ins(tmp_path)] == ["ada.b", "bela", "cora", "dora", "emil.v2"]
+    assert find_hand_ins(tmp_path / "cora.py") == [("cora", tmp_path / "cora.py")]
+
+
+@pytest.mark.parametrize(("one", "other"), [("ada.py", "ada.zip"), ("Ada.py", "ada.ipynb")])
+def test_two_hand_ins_of_one_name(tmp_path: Path, one: str, other: str) -> None:
+    for name in (one, other):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError) as error:
+        find_hand_ins(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}: two hand-ins have one student's name: given {one} and {other}. Fix: rename one or take it away"
+    )
+
+
+def test_no_hand_ins(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no such folder: given .*gone"):
+        find_hand_ins(tmp_path / "gone")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(
+        UsageError, match=r"the folder holds no hand-ins: given .*, expected folders, \.py files, notebo"
+    ):
+        find_hand_ins(tmp_path)
+
+
+# Which exercise a document answers
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("exercises/s02_graphs/lines.py", "", [LINES]),  # by its path, whatever is in it
+        ("exercises/s02_graphs/lines.py", "def shuffle(): pass\n", [LINES]),
+        ("handin.zip/s05_toolbox/shuffle.py", "", [SHUFFLE]),
+        ("shuffle.py", "", [SHUFFLE]),
+        ("S02_GRAPHS/other.py", "# Exercise s05_toolbox/shuffle. Write\n", [SHUFFLE]),
+        ("answer.py", "# Exercise s02_graphs/lines. Write\ndef shuffle(): pass\ndef batch(): pass", [LINES]),
+        ("answer.py", "# Exercise s09_gone/gone. Write\ndef shuffle(): pass", []),
+        ("answer.py", "import x\n\ndef shuffle(a):\n    pass\n", [SHUFFLE]),
+        ("answer.py", "def shuffle (a): pass\n", [SHUFFLE]),
+        ("answer.py", "shuffle = make_shuffle()\n", [SHUFFLE]),
+        ("answer.py", "shuffle == 3\nshuffle(4)\n  def batch(): pass\n", []),
+        ("answer.py", BOTH_LINES + "def batch(x): pass\n", [LINES]),  # most of them
+        ("answer.py", "def helper(): pass\n", []),
+        ("n.ipynb", None, [LINES, SHUFFLE]),
+        ("lines.ipynb", None, [LINES, SHUFFLE]),
+    ],
+)
+def test_answered(name: str, text: str | None, expected: list[str]) -> None:
+    text = notebook("def shuffle(): pass", "# text\ndef predict(): pass") if text is None else text
+    assert answered(document(name, text), EXERCISES) == expected
+
+
+def test_a_file_that_could_be_either() -> None:
+    both = document("answer.py", "def predict(): pass\ndef shuffle(): pass\n")
+    expected = (
+        "answer.py: the file could answer more than one exercise: given s02_graphs/lines or s05_toolbox/shuffle. "
+        "Fix: give it the name of the one it answers"
+    )
+    with pytest.raises(HandInError) as error:
+        answered(both, EXERCISES)
+    assert str(error.value) == expected
+    hand_in = assign("ada", [both], {}, EXERCISES)
+    told = {"answer.py": expected.removeprefix("answer.py: ")}
+    assert (hand_in.answers, hand_in.problems, hand_in.unused) == ({}, told, [])
+
+
+def test_one_notebook_for_all_exercises() -> None:
+    all_in_one = document("n.ipynb", notebook(BOTH_LINES, "def shuffle(): pass"))
+    hand_in = assign("ada", [all_in_one, document("notes.py", "x = 1")], {"broken.py": "broken"}, EXERCISES)
+    assert hand_in.answers == {LINES: all_in_one, SHUFFLE: all_in_one}
+    assert hand_in.unused == ["notes.py"]
+    assert hand_in.problems == {"broken.py": "broken"}
+
+
+def test_two_documents_for_one_exercise_are_a_question() -> None:
+    one, other = document("old/lines.py", BOTH_LINES), document("new/lines.py", BOTH_LINES)
+    hand_in = assign("ada", [one, other, document("shuffle.py", "")], {}, EXERCISES)
+    assert hand_in.answers.keys() == {SHUFFLE}
+    assert hand_in.problems == {LINES: "old/lines.py and new/lines.py both answer it; which one counts?"}
+
+
+def test_what_was_left_as_given_does_not_count_beside_an_answer() -> None:
+    given = "\n".join(
+        f'def {task}(x):\n    raise NotImplementedError("{task} is still to be written")'
+        for task in ("predict", "loss")
+    )
+    started = given.replace('raise NotImplementedError("loss is still to be written")', "return 3")
+    untouched = document("notebooks/s02_graphs.ipynb", notebook(given))
+    answer = document("exercises/s02_graphs/lines.py", started)
+    assert assign("ada", [untouched, answer], {}, EXERCISES).answers == {LINES: answer}
+    assert assign("ada", [answer, untouched], {}, EXERCISES).problems == {}
+    both_untouched = [document("lines.py", given), untouched]
+    assert assign("ada", both_untouched, {}, EXERCISES).answers == {LINES: both_untouched[0]}
+
+
+def test_a_lone_file_is_the_answer_to_a_lone_exercise() -> None:
+    lone = document("homework.py", "x = 1")
+    assert assign("ada", [lone], {}, {LINES: EXERCISES[LINES]}).answers == {LINES: lone}
+    assert assign("ada", [lone], {}, EXERCISES).unused == ["homework.py"]
+    two = assign("ada", [lone, document("b.py", "")], {}, {LINES: EXERCISES[LINES]})
+    assert (two.answers, two.unused) == ({}, ["homework.py", "b.py"])
