@@ -141,7 +141,7 @@ def _fails(check: Check, task: Task, session: Session, answerer: Answerer, draw:
         if failure.request is None and session.log:
             failure.request = session.log[-1].request
         if failure.printed is None:
-            failure.printed = next((a.printed for a in session.log if a.printed), None)
+            failure.printed = next((a.printed for a in reversed(session.log) if a.printed), None)
         return failure
     return None
 
