@@ -137,9 +137,9 @@ def read_class(folder: Path, course: Course, names: Sequence[str]) -> tuple[list
         hand_ins.append(assign(student, documents, problems, asked))
     found = {n: e for n, e in asked.items() if any(n in h.answers or n in h.problems for h in hand_ins)}
     if not (names or found):
-        raise UsageError(
-            "no hand-in answers an exercise of this course", given=str(folder), fix="name one with --exercise"
-        )
+        unread = [f"{where}: {what}" for hand_in in hand_ins for where, what in hand_in.problems.items()]
+        given = f"{folder} ({'; '.join(unread[:3])})" if unread else str(folder)
+        raise UsageError("no hand-in answers an exercise of this course", given=given, fix="name one with --exercise")
     return hand_ins, asked if names else found
 
 

@@ -452,3 +452,9 @@ def test_a_course_reads_its_exercises_once_asked_for(tmp_path: Path, tiny: Path)
     assert [list(hand_in.answers) for hand_in in hand_ins] == [["s01_first/temperature"]]
     _, asked = read_class(inbox, course, ["s01_first/running_mean", "s01_first/temperature"])
     assert list(asked) == ["s01_first/running_mean", "s01_first/temperature"]
+
+
+def test_a_class_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "bela.zip").write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"no hand-in answers .*\(bela\.zip: the zip cannot be read: .*Fix: name one"):
+        classroom.read_class(tmp_path, open_course(), [])
