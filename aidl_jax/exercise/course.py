@@ -41,7 +41,7 @@ class Course:
         return sorted(f"{p.parent.name}/{p.stem}" for p in found if not p.name.startswith("_"))
 
     def resolve(self, short: str) -> str:
-        """The one exercise that a short form names: `s02/linear_regression`, `linear_regression`.
+        """The one exercise that a short form names: `s02/linear_regression`, `linear_regression`, `s02`.
 
         Raises:
             UsageError: none, or more than one, is named so.
@@ -52,6 +52,7 @@ class Course:
         exact = [full for full, s, n in every if n == name and s == session]
         exact = exact or [full for full, s, n in every if n == name and s.startswith(session)]
         found = exact or [full for full, s, n in every if n.startswith(name) and s.startswith(session)]
+        found = found or [full for full, s, n in every if not session and s.startswith(name)]
         if len(found) == 1:
             return found[0]
         if found:

@@ -24,7 +24,7 @@ from aidl_jax.grade.record import Record, to_json
 from aidl_jax.grade.session import Processes
 from aidl_jax.grade.terminal import clean
 
-UNSAFE = "UNSAFE: graded without a sandbox; student code ran with the rights of whoever graded."
+UNSAFE = "UNSAFE: no sandbox; student code runs with the rights of whoever grades."
 MADE = ("grades.csv", "run.json", "timings.json", "records")
 EARLIER = "earlier"  # the run that is being replaced, until the new one is complete
 
@@ -130,11 +130,12 @@ def read_class(folder: Path, course: Course, names: Sequence[str]) -> tuple[list
     Raises:
         UsageError: no hand-in answers any of the exercises.
     """
-    asked = {name: course.exercise(name) for name in names or course.names()}
+    every = {name: course.exercise(name) for name in course.names()}
+    asked = {name: every[name] for name in names} if names else every
     hand_ins = []
     for student, path in find_hand_ins(folder):
         documents, problems = read_hand_in(path)
-        hand_ins.append(assign(student, documents, problems, asked))
+        hand_ins.append(assign(student, documents, problems, asked, every))
     found = {n: e for n, e in asked.items() if any(n in h.answers or n in h.problems for h in hand_ins)}
     if not (names or found):
         unread = [f"{where}: {what}" for hand_in in hand_ins for where, what in hand_in.problems.items()]

@@ -243,10 +243,15 @@ def _suffix(name: str) -> str:
 
 
 def assign(
-    student: str, documents: Sequence[Document], problems: Mapping[str, str], exercises: Mapping[str, Exercise]
+    student: str,
+    documents: Sequence[Document],
+    problems: Mapping[str, str],
+    exercises: Mapping[str, Exercise],
+    others: Mapping[str, Exercise] | None = None,
 ) -> HandIn:
     """Finds which exercise each document answers: by its path, its first line, or the tasks it defines.
 
+    A lone document that answers nothing known counts for a lone exercise; not one that answers one of the `others`.
     Two documents for one exercise are a problem of that exercise; no one is chosen silently. One that
     was left as it was given does not count beside another.
     """
@@ -255,14 +260,15 @@ def assign(
     alone = len(documents) == 1 and len(exercises) == 1
     for document in documents:
         try:
-            found = answered(document, exercises) or (list(exercises) if alone else [])
+            known = answered(document, {**exercises, **(others or {})}) or (list(exercises) if alone else [])
         except HandInError as error:
             hand_in.problems[document.name] = error.told
             continue
-        if not found:
+        if not known:
             hand_in.unused.append(document.name)
-        for name in found:
-            claims.setdefault(name, []).append(document)
+        for name in exercises:
+            if name in known:
+                claims.setdefault(name, []).append(document)
     for name, every in claims.items():
         claiming = [document for document in every if not _untouched(document, exercises[name])] or every[:1]
         if len(claiming) == 1:

@@ -494,5 +494,8 @@ def test_a_lone_file_is_the_answer_to_a_lone_exercise() -> None:
     lone = document("homework.py", "x = 1")
     assert assign("ada", [lone], {}, {LINES: EXERCISES[LINES]}).answers == {LINES: lone}
     assert assign("ada", [lone], {}, EXERCISES).unused == ["homework.py"]
+    other = document("homework.py", "# Exercise s05_toolbox/shuffle. Write it.\n")
+    by_another = assign("ada", [other], {}, {LINES: EXERCISES[LINES]}, EXERCISES)
+    assert (by_another.answers, by_another.unused) == ({}, [])
     two = assign("ada", [lone, document("b.py", "")], {}, {LINES: EXERCISES[LINES]})
     assert (two.answers, two.unused) == ({}, ["homework.py", "b.py"])
