@@ -46,7 +46,7 @@ $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed and was not found. Run: sudo apt-get install python3" >&2; exit 1; fi
 	@$(PYTHON) -c '$(ENOUGH)' || { echo "$(PYTHON) is older than 3.11. Run: make PYTHON=/path/to/a/newer/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv. Run: sudo apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/core: $(VENV)/bin/python pyproject.toml constraints/newest.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints/newest.txt -e .

@@ -367,7 +367,11 @@ def _workspace_of(folder: Path) -> Workspace | None:
 
 
 def _remember(workspace: Workspace | None, record: Record) -> None:
-    if workspace is not None:
+    if workspace is None:
+        return
+    own = {path.resolve() for path in (workspace.file(record.exercise), workspace.notebook(record.exercise))}
+    checked = {(folder / (record.source or "")).resolve() for folder in (workspace.root, Path.cwd())}
+    if own & checked:  # another copy of the file says nothing about the progress here
         passed = [task.name for task in record.tasks if task.verdict == "passed"]
         workspace.save_progress(record.exercise, passed=passed, points=record.points)
 

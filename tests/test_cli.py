@@ -312,7 +312,10 @@ def test_both_file_and_notebook_edited(workspace: Path, aidl: Run) -> None:
     ("argument", "expected"),
     [
         ("s01/nothing", "there is no exercise 's01/nothing'. Fix: "),
-        ("s01", "there is no exercise 's01'. Fix: "),
+        (
+            "s01",
+            "'s01' names more than one exercise: given s01, expected s01_first/running_mean or s01_first/temperature",
+        ),
         ("gone.py", "there is no such file: given gone.py. Fix: name the exercise, or a file that is there"),
         ("exercises.py", "there is no such file: given exercises.py. Fix: name the exercise, or a file that is there"),
         ("notes.py", "no exercise's tasks are defined in this file: given notes.py. Fix: write def NAME(...) as the"),
@@ -541,3 +544,26 @@ def test_a_new_exercise_can_be_built_at_once(course: Path, tmp_path: Path, aidl:
     assert one_line(aidl("new", "total", "--course", mine)) == (
         "this is not an exercise's name: given 'total', expected sNN_topic/name, as s03_autodiff/duals"
     )
+
+
+def test_submit_loses_no_file_that_cannot_be_read(workspace: Path, aidl: Run) -> None:
+    file = workspace / "exercises" / "s01_first" / "temperature.py"
+    file.write_text("def to_fahrenheit(celsius):\n    return (celsius\n")
+    for names in ([], ["s01/temperature"]):
+        ran = aidl("submit", *names)
+        assert ran.code == 2
+        assert "temperature.py, line 2: Python cannot read what would be handed in" in one_line(ran)
+        assert not (workspace / "handin.zip").exists()
+    assert "Python cannot read this file" in aidl("check", "s01/temperature").out
+
+
+def test_another_copy_of_a_file_says_nothing_about_progress(workspace: Path, tmp_path: Path, aidl: Run) -> None:
+    file = workspace / "exercises" / "s01_first" / "temperature.py"
+    copy = workspace / "old" / "temperature.py"
+    copy.parent.mkdir()
+    copy.write_text("def to_fahrenheit(celsius):\n    return celsius * 9 / 5 + 32\n")
+    assert aidl("check", str(copy)).code == 0
+    assert "0/1" in aidl().out
+    file.write_text(copy.read_text())
+    assert aidl("check", str(file)).code == 0
+    assert "1/1" in aidl().out

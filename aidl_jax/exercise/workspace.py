@@ -38,7 +38,9 @@ class Workspace:
 
     @property
     def course_path(self) -> Path | None:
-        """The folder of the course it was laid out from; None for the package's own."""
+        """The folder of the course it was laid out from, or that it is; None for the package's own."""
+        if (self.root / "course" / "course.toml").is_file():
+            return self.root
         file = self.root / ".aidl" / "workspace.json"
         found = _read_json(file).get("course")
         if not isinstance(found, str | None):
@@ -61,6 +63,14 @@ class Workspace:
         known[name] = {**self.progress(name), **changed}
         path.parent.mkdir(exist_ok=True)
         write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+def course_path_at(folder: Path) -> Path | None:
+    """The folder of the course that a folder's workspace belongs to; None for the package's own."""
+    try:
+        return find_workspace(folder).course_path
+    except UsageError:
+        return None
 
 
 def find_workspace(start: Path) -> Workspace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import shutil
 import threading
@@ -25,6 +26,7 @@ from aidl_jax.grade.session import Processes
 from aidl_jax.grade.terminal import clean
 
 UNSAFE = "UNSAFE: no sandbox; student code runs with the rights of whoever grades."
+LONGEST_NAME = 180  # bytes; file systems allow 255, and a file that is being written has a longer name
 MADE = ("grades.csv", "run.json", "timings.json", "records")
 EARLIER = "earlier"  # the run that is being replaced, until the new one is complete
 
@@ -178,7 +180,15 @@ def write_student(folder: Path, run: ClassRun, graded: Graded, unsafe: bool) -> 
         "missing": missing(run, graded),
         "exercises": {name: record.to_dict() for name, record in graded.records.items()},
     }
-    write_text(folder / "records" / f"{graded.student}.json", _json(data, unsafe))
+    write_text(folder / "records" / f"{_file_stem(graded.student)}.json", _json(data, unsafe))
+
+
+def _file_stem(student: str) -> str:
+    """The student's name; a name too long for a file system is cut, with a hash of all of it."""
+    encoded = student.encode("utf-8", "surrogateescape")
+    if len(encoded) <= LONGEST_NAME:
+        return student
+    return encoded[:LONGEST_NAME].decode("utf-8", "ignore") + "-" + hashlib.blake2b(encoded, digest_size=6).hexdigest()
 
 
 def write_class(folder: Path, run: ClassRun, graded: Sequence[Graded], unsafe: bool) -> None:

@@ -100,7 +100,7 @@ def walk(module: Any) -> Iterator[Any]:
 
 
 def size_of(kind: Any) -> int:
-    """The bytes of an array type such as `tensor<4x4xf32>`; 4 an element at least, 0 for other types."""
+    """The bytes of an array type such as `tensor<4x4xf32>`; 0 for other types."""
     try:
         shaped = _compat.ir.RankedTensorType(kind)
     except (ValueError, TypeError):
@@ -108,7 +108,9 @@ def size_of(kind: Any) -> int:
     count = 1
     for n in shaped.shape:
         count *= max(int(n), 0)
-    return count * 4
+    element = str(shaped.element_type)  # f32, i1, ui8, complex<f32>
+    bits = int("".join(c for c in element if c.isdigit()) or 32) * (2 if element.startswith("complex") else 1)
+    return count * max(bits // 8, 1)
 
 
 def _attributes(operation: Any) -> list[str]:

@@ -122,7 +122,7 @@ def _judge_task(name: str, task: Task, session: Session, seed: int, draws: int |
                     check.name,
                     check.description,
                     "failed",
-                    _explain(check, task, session, seed, label, failure)
+                    _explained(check, task, session, seed, label, failure)
                     if explained
                     else _failure_record(failure, session.signatures, []),
                 )
@@ -146,31 +146,45 @@ def _fails(check: Check, task: Task, session: Session, answerer: Answerer, draw:
     return None
 
 
+def _explained(check: Check, task: Task, session: Session, seed: int, label: str, failure: Failure) -> FailureRecord:
+    """The failure explained as far as that can be done; that it failed stands already."""
+    plain = _failure_record(failure, session.signatures, [])
+    if failure.kind in NOT_EXPLAINED:
+        return plain
+    kept = list(session.log)
+    try:
+        return _explain(check, task, session, seed, label, failure)
+    except Exception:  # code that behaves differently the second time, or a process that could not be started again
+        return plain
+    finally:
+        session.log[:] = kept
+
+
 def _explain(check: Check, task: Task, session: Session, seed: int, label: str, failure: Failure) -> FailureRecord:
     """Matches a failing case with known wrong answers, then makes it simpler."""
-    if failure.kind in NOT_EXPLAINED:
-        return _failure_record(failure, session.signatures, [])
-    kept = list(session.log)
-    draw, own = Draw(seed, label), _outcomes(check, task, session, session, Draw(seed, label))
-    _fails(check, task, session, session, draw)  # to know what was drawn
+    draw = Draw(seed, label)
+    own = _outcomes(check, task, session, session, draw)
     sentences = []
     for wrong in task.wrong_answers:
         variant = VariantSession(session, (task.name, wrong))
         if _same_outcomes(own, _outcomes(check, task, session, variant, Draw(seed, label)), failure.kind):
             sentences.append(wrong.sentence)
-    simplest = failure
+    simplest, hung = failure, False
     if failure.kind in SHRINKABLE and _small(failure.request):
 
         def still_fails(replaced: dict[int, np.ndarray]) -> bool:
+            nonlocal hung
+            if hung:  # one simpler input on which it hangs is enough
+                return False
             try:
                 found = _fails(check, task, session, session, Draw(seed, label, replaced))
             except Exception:  # a simpler input may be outside of what the check can deal with
                 return False
+            hung = found is not None and found.kind in NOT_EXPLAINED
             return found is not None and found.kind == failure.kind
 
         replaced = shrink(draw.log, still_fails)
         simplest = _fails(check, task, session, session, Draw(seed, label, replaced)) or failure
-    session.log[:] = kept
     return _failure_record(simplest, session.signatures, list(dict.fromkeys(sentences)))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,10 +135,15 @@ class Process:
         return Died(f"the {self.role} ended", given=f"exit status {self.child.returncode}", last_words=last_words)
 
     def close(self) -> None:
-        """Kills the process and removes its folder; may be called again."""
+        """Kills the process, with what it has started in its session, and removes its folder; may be called again."""
+        if self.child.poll() is None and hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.child.pid, signal.SIGKILL)
         self.child.kill()
         self.child.wait()
-        for pipe in (self.child.stdin, self.child.stdout):
+        self.reader.join(timeout=1.0)  # it ends with the pipe, unless a stray child still holds the other side
+        pipes = [self.child.stdin] if self.reader.is_alive() else [self.child.stdin, self.child.stdout]
+        for pipe in pipes:
             with contextlib.suppress(OSError):  # a broken pipe cannot be flushed, and what was in it is not needed
                 if pipe is not None:
                     pipe.close()

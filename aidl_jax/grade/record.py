@@ -82,11 +82,6 @@ class Record:
         """Points that could be earned."""
         return sum(task.possible for task in self.tasks)
 
-    @property
-    def first_open(self) -> TaskRecord | None:
-        """The first task that has not passed."""
-        return next((task for task in self.tasks if task.verdict != "passed"), None)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with the totals."""
         return {"points": self.points, "possible": self.possible, **dataclasses.asdict(self)}

@@ -14,15 +14,30 @@ from aidl_jax.exercise.course import Course
 from aidl_jax.exercise.files import write_bytes
 from aidl_jax.exercise.source import short_name
 from aidl_jax.exercise.workspace import Workspace
-from aidl_jax.grade.extract import extract
+from aidl_jax.grade.extract import BrokenCell, Extraction, extract
 from aidl_jax.grade.handin import MANIFEST, Document, read_document
 from aidl_jax.grade.judge import versions
 from aidl_jax.grade.record import Record, to_json
 
 
 def graded_module(document: Document, tasks: Iterable[str]) -> str:
-    """The part of a document that is graded, as one Python file."""
-    return extract(document.cells, tasks).text()
+    """The part of a document that is graded, as one Python file.
+
+    Raises:
+        UsageError: Python cannot read a part that may hold a task, so that it would be lost.
+    """
+    names = list(tasks)
+    found = extract(document.cells, names)
+    for broken in _broken(document, found, names):
+        raise UsageError("Python cannot read what would be handed in", given=f"{broken.message}: {broken.source_line}",
+                         where=f"{document.name}, line {broken.line}", fix="mend this line; aidl check shows it")  # fmt: skip
+    return found.text()
+
+
+def _broken(document: Document, found: Extraction, tasks: Iterable[str]) -> list[BrokenCell]:
+    """What cannot be read of a document: a whole file, or a notebook's cells that define a task."""
+    file = not document.name.endswith(".ipynb")
+    return [b for b in found.broken if file or any(f"def {task}(" in b.cell.text for task in tasks)]
 
 
 def answer(course: Course, workspace: Workspace, name: str) -> Document:
@@ -43,16 +58,18 @@ def answer(course: Course, workspace: Workspace, name: str) -> Document:
         raise UsageError(f"the file of {short_name(name)} is missing", given=str(workspace.file(name)),
                          fix=f"aidl reset {short_name(name)}")  # fmt: skip
     tasks = course.exercise(name).tasks
-    if len(edited) == 2 and graded_module(edited[0], tasks) != graded_module(edited[1], tasks):
+    if len(edited) == 2 and len({extract(document.cells, tasks).text() for document in edited}) == 2:
         raise UsageError(f"both the file and the notebook answer {short_name(name)}",
                          given=" and ".join(document.name for document in edited), fix="name the one you mean")  # fmt: skip
     return (edited or there)[0]
 
 
 def is_edited(course: Course, name: str, document: Document) -> bool:
-    """Whether any task of an exercise is written: defined, and no longer raising NotImplementedError."""
+    """Whether any task of an exercise is written: no longer raising NotImplementedError, or beyond reading."""
     tasks = course.exercise(name).tasks
     found = extract(document.cells, tasks)
+    if _broken(document, found, tasks):
+        return True
     definitions = (found.definition(task) for task in tasks)
     return any(d is not None and "raise NotImplementedError" not in d.text for d in definitions)
 

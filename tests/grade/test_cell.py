@@ -18,6 +18,7 @@ from traitlets.config import Config
 import aidl_jax
 from aidl_jax.errors import UsageError
 from aidl_jax.exercise.course import open_course
+from aidl_jax.exercise.workspace import start
 
 ROOT = Path(__file__).parents[2]
 RIGHT = "def to_fahrenheit(celsius):\n    return celsius * 9 / 5 + 32"
@@ -171,3 +172,15 @@ def test_the_notebook_of_a_session_runs_and_passes(tmp_path: Path) -> None:
         assert f"{task.points} of {task.points} points" in output.data["text/html"]
         assert "This task passes." in output.data["text/plain"]
     assert json.dumps(notebook)  # it can be saved with its outputs
+
+
+def test_a_made_check_cell_finds_the_course_of_its_workspace(
+    cell: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(open_course(ROOT / "examples" / "mini_course"), tmp_path, ROOT / "examples" / "mini_course")
+    made = json.loads((tmp_path / "notebooks" / "s01_first.ipynb").read_text())
+    checks = ["".join(one["source"]) for one in made["cells"] if "aidl_jax.check(" in "".join(one["source"])]
+    monkeypatch.chdir(tmp_path / "notebooks")
+    cell(RIGHT)
+    (own,) = (check for check in checks if "temperature" in check)
+    assert cell(own).record.points == 1

@@ -458,3 +458,13 @@ def test_a_class_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "bela.zip").write_bytes(b"PK")
     with pytest.raises(UsageError, match=r"no hand-in answers .*\(bela\.zip: the zip cannot be read: .*Fix: name one"):
         classroom.read_class(tmp_path, open_course(), [])
+
+
+def test_a_very_long_name_costs_no_record(tmp_path: Path) -> None:
+    run = ClassRun(open_course(), {}, 1, 1)
+    (tmp_path / "records").mkdir()
+    names = ["ж" * 120, "ж" * 120 + "2"]
+    for name in names:
+        classroom.write_student(tmp_path, run, Graded(name, {}, {}, [], 0.0), False)
+    written = [json.loads(path.read_text())["student"] for path in (tmp_path / "records").iterdir()]
+    assert sorted(written) == sorted(names)

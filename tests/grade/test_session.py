@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -779,3 +782,33 @@ def test_the_order_of_a_set_is_the_same_in_every_run() -> None:
             judge("s00/sets", exercise, session, seed=1)
     assert len(seen[0]) == 50
     assert seen[0] == seen[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_child_that_a_task_leaves_behind_ends_with_its_worker() -> None:
+    exercise = Exercise("Forks")
+    exercise.task("f", points=1, hints=Hints("a", "b", "c"))
+    found: list[Any] = []
+
+    @exercise.tasks["f"].check(draws=1)
+    def child(student: Student, draw: Draw) -> None:
+        """It says which process it left behind."""
+        found.extend(iterate(student.f(stream([]))).outputs)
+
+    text = "import os, time\ndef f(stream):\n    child = os.fork()\n    if not child:\n        time.sleep(600)\n    yield child"
+    with Session([Cell("a.py", text)], exercise) as session:
+        judge("s00/forks", exercise, session, seed=1)
+    deadline = time.monotonic() + 10
+    while not gone(found[0]):
+        assert time.monotonic() < deadline
+
+
+def gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    stat = Path(f"/proc/{process}/stat")
+    return (
+        stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    )  # ended, and waited for by nobody yet
