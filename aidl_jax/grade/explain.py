@@ -106,8 +106,11 @@ def scrub(text: str) -> str:
 
     >>> scrub('File "/home/me/lib/aidl_jax/grade/worker.py", line 3, in <f at 0x7f12ab34cd>')
     'File ".../grade/worker.py", line 3, in <f at 0x...>'
+    >>> scrub("tracing the function f at /home/me/lib/aidl_jax/grade/tracing.py:96 for jit")
+    'tracing the function f at .../grade/tracing.py:96 for jit'
     """
     text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
+    text = re.sub(r" at (?:/|[A-Z]:\\)\S*?([^/\\\s]+)[/\\]([^/\\\s]+\.py:)", r" at .../\1/\2", text)
     return re.sub(r'File "[^"\n]*[/\\]([^"/\\\n]+)[/\\]([^"/\\\n]+)"', r'File ".../\1/\2"', text)
 
 
