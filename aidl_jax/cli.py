@@ -74,9 +74,10 @@ def course_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def cli(context: click.Context, course_path: Path | None) -> None:
     """Learn deep learning in JAX by writing it. Without a command: the course map and the next step."""
     if context.invoked_subcommand is None:
+        from aidl_jax.exercise.workspace import workspace_at
         from aidl_jax.grade.screens import show_map
 
-        workspace = _workspace_of(Path.cwd())
+        workspace = workspace_at(Path.cwd())
         show_map(_course(course_path or (workspace.course_path if workspace else None)), workspace)
     elif course_path is not None:
         raise click.UsageError("write --course after the command, as in: aidl build --course PATH")
@@ -313,14 +314,14 @@ def _find_answers(
     exercise: str | None, course_path: Path | None
 ) -> tuple[Course, Workspace | None, dict[str, Document]]:
     """What `aidl check` was asked about: a file and the exercises that it answers, or one of the workspace's."""
-    from aidl_jax.exercise.workspace import find_workspace
+    from aidl_jax.exercise.workspace import find_workspace, workspace_at
     from aidl_jax.grade import handin, submit
 
     path = Path(exercise) if exercise else None
     if path is not None and path.suffix in handin.SUFFIXES:
         if not path.is_file():
             raise UsageError("there is no such file", given=str(path), fix="name the exercise, or a file that is there")
-        workspace = _workspace_of(path.resolve().parent)
+        workspace = workspace_at(path.resolve().parent)
         course = _course(course_path or (workspace.course_path if workspace else None))
         document = handin.read_document(path.as_posix(), handin.read_file(path))
         names = handin.answered(document, {name: course.exercise(name) for name in course.names()})
@@ -355,15 +356,6 @@ def _find_submission(
             "no exercise has been worked on", given=str(workspace.root), fix="edit a file in exercises/ first"
         )
     return course, workspace, edited
-
-
-def _workspace_of(folder: Path) -> Workspace | None:
-    from aidl_jax.exercise.workspace import find_workspace
-
-    try:
-        return find_workspace(folder)
-    except UsageError:
-        return None
 
 
 def _remember(workspace: Workspace | None, record: Record) -> None:

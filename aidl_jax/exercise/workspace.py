@@ -65,10 +65,10 @@ class Workspace:
         write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
-def course_path_at(folder: Path) -> Path | None:
-    """The folder of the course that a folder's workspace belongs to; None for the package's own."""
+def workspace_at(folder: Path) -> Workspace | None:
+    """`find_workspace`, or None where a folder is in no workspace."""
     try:
-        return find_workspace(folder).course_path
+        return find_workspace(folder)
     except UsageError:
         return None
 

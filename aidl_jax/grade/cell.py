@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aidl_jax.errors import UsageError, close_matches
 from aidl_jax.exercise.course import open_course
-from aidl_jax.exercise.workspace import course_path_at
+from aidl_jax.exercise.workspace import workspace_at
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.handin import Document
 from aidl_jax.grade.local import check_document
@@ -33,7 +33,9 @@ class Checked:
 
 def check_cells(short: str, task: str | None, course_path: str | None) -> Checked:
     """Checks the code cells that were run in this notebook; see `aidl_jax.check`."""
-    course = open_course(Path(course_path) if course_path else course_path_at(Path.cwd()))
+    workspace = workspace_at(Path.cwd())
+    known = workspace.course_path if workspace else None
+    course = open_course(Path(course_path) if course_path else known)
     name = course.resolve(short)
     exercise = course.exercise(name)
     if task is not None and task not in exercise.tasks:

@@ -8,7 +8,7 @@ from importlib import resources
 import jinja2
 
 from aidl_jax.grade.record import Record
-from aidl_jax.grade.terminal import MARKS, clean, done, how
+from aidl_jax.grade.terminal import MARKS, clean, done, first_failure, how
 
 
 def record_html(record: Record, hints: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -22,7 +22,7 @@ def record_html(record: Record, hints: Mapping[str, Sequence[str]] | None = None
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["clean"] = clean
-    open_task = next((task for task in record.tasks if task.failure is not None), None)
+    open_task = first_failure(record)
     return environment.from_string(_resource("record.html.j2")).render(
         record=record,
         open_task=open_task,

@@ -42,7 +42,7 @@ def mark(verdict: str, console: Console) -> Text:
 def show_record(record: Record, console: Console, *, traceback: bool = False) -> None:
     """Prints a record: what passed, the first failure explained, the command for the next hint."""
     parts: list[RenderableType] = [header(record), "", Padding(_tasks(record, console), (0, 2), expand=False)]
-    open_task = _first_failure(record)
+    open_task = first_failure(record)
     if open_task is not None and open_task.failure is not None:
         parts += ["", _failure(open_task, open_task.failure, traceback)]
     parts += ["", *_next(record)]
@@ -114,7 +114,8 @@ def done(record: Record) -> str:
     return "All tasks pass." if len(record.tasks) > 1 else "This task passes."
 
 
-def _first_failure(record: Record) -> TaskRecord | None:
+def first_failure(record: Record) -> TaskRecord | None:
+    """The first task that failed; what is explained is its failure."""
     return next((task for task in record.tasks if task.failure is not None), None)
 
 
@@ -158,7 +159,7 @@ def _details(failure: FailureRecord) -> Iterable[tuple[str, str]]:
 
 
 def _next(record: Record) -> list[Text]:
-    open_task = _first_failure(record)
+    open_task = first_failure(record)
     if open_task is None:
         return [Text(done(record), "green")]
     short = short_name(record.exercise)
