@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
+from jax._src import source_info_util as _source_info
+from jax._src.export import shape_poly as _shape_poly
 from jax._src.interpreters import mlir as _mlir
 from jax.experimental.key_reuse import _core as _key_reuse
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo as _stablehlo
 
 KeyReuseError = jax.errors.KeyReuseError
+InconclusiveDimensionOperation = _shape_poly.InconclusiveDimensionOperation
 
 __all__ = [
+    "Callee",
     "ClosedJaxpr",
+    "InconclusiveDimensionOperation",
     "KeyReuseError",
+    "Literal",
+    "Var",
     "attributes",
+    "bodies",
+    "callee",
     "check_key_reuse",
     "check_leaks",
     "constants",
     "equations",
+    "export_platform",
     "ir",
     "jaxpr_as_fun",
+    "name_stack",
     "parse_module",
+    "source_frames",
+    "symbols",
     "traced_at",
 ]
 
@@ -108,3 +122,89 @@ def _attribute(operation: Any, name: str) -> Any:
         return operation.attributes[name]
     except TypeError:
         return operation.get_asm(print_generic_op_form=True, use_local_scope=True).partition(" = ")[2]
+
+
+class Callee(NamedTuple):
+    """The function that an equation calls: its jaxpr, the scope it opens, and whether it has a derivative rule."""
+
+    jaxpr: ClosedJaxpr
+    scope: str | None
+    own_rule: bool
+
+
+_CALLS = {  # primitive: where its function stands, and whether inlining it changes a derivative or what is kept for it
+    "jit": ("jaxpr", False),
+    "pjit": ("jaxpr", False),
+    "closed_call": ("call_jaxpr", False),
+    "core_call": ("call_jaxpr", False),
+    "custom_jvp_call": ("call_jaxpr", True),
+    "custom_vjp_call": ("call_jaxpr", True),
+    "remat2": ("jaxpr", True),
+    "checkpoint": ("jaxpr", True),
+}
+
+
+def callee(equation: Any) -> Callee | None:
+    """What an equation calls, where it is a call that runs its function exactly once; None for an operation."""
+    if equation.primitive.name not in _CALLS:
+        return None
+    parameter, own_rule = _CALLS[equation.primitive.name]
+    scope = equation.params["name"] if equation.primitive.name in ("jit", "pjit") else None
+    return Callee(_closed(equation.params[parameter]), scope, own_rule)
+
+
+def _closed(jaxpr: ClosedJaxpr | Jaxpr) -> ClosedJaxpr:
+    return jaxpr if isinstance(jaxpr, ClosedJaxpr) else ClosedJaxpr(jaxpr, ())
+
+
+_BODIES = {"jaxpr": "body", "cond_jaxpr": "cond", "body_jaxpr": "body", "call_jaxpr": "body"}
+
+
+def bodies(equation: Any) -> dict[str, ClosedJaxpr]:
+    """The functions inside an operation: a scan's body, a while loop's condition and body, a cond's branches."""
+    found = {}
+    for parameter, given in equation.params.items():
+        if parameter == "update_jaxpr":  # a scatter's, which is an addition or the like
+            continue
+        if isinstance(given, ClosedJaxpr | Jaxpr):
+            found[_BODIES.get(parameter, parameter)] = _closed(given)
+        elif isinstance(given, tuple | list):
+            parts = [part for part in given if isinstance(part, ClosedJaxpr | Jaxpr)]
+            one = "branch" if parameter == "branches" else parameter
+            found |= {f"{one}_{number}": _closed(part) for number, part in enumerate(parts)}
+    return found
+
+
+def name_stack(equation: Any) -> tuple[tuple[str, ...], frozenset[str]]:
+    """An equation's scopes, and the transformations it came through: `jvp`, `transpose`, `vmap`."""
+    parts = equation.source_info.name_stack.stack
+    scopes = tuple(part.name for part in parts if type(part).__name__ == "Scope")
+    return scopes, frozenset(part.name for part in parts if type(part).__name__ == "Transform")
+
+
+def source_frames(equation: Any) -> Iterator[tuple[str, int, str]]:
+    """File, line and function of what traced an equation, innermost first, JAX's own files left out."""
+    trace = equation.source_info.traceback
+    for frame in trace.frames if trace is not None else ():
+        if not frame.file_name.startswith(_JAX):
+            yield frame.file_name, frame.line_num, frame.function_name
+
+
+_JAX = str(Path(jax.__file__).parent)
+
+
+def symbols(shape: Any) -> frozenset[str]:
+    """The names of the symbolic dimensions in a shape or a dimension."""
+    found: set[str] = set()
+    for part in shape if isinstance(shape, tuple | list) else (shape,):
+        if hasattr(part, "_get_vars"):
+            found |= part._get_vars()
+    return frozenset(found)
+
+
+def export_platform(device: Any) -> str:
+    """What `jax.export` calls the platform of a device, or of the default one."""
+    device = device or jax.config.jax_default_device or jax.devices()[0]
+    if device.platform != "gpu":
+        return str(device.platform)
+    return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"

@@ -49,6 +49,10 @@ class UsageError(AidlError):
     """What the user asked for cannot be done as asked (exit code 2)."""
 
 
+class GraphError(AidlError):
+    """What is asked of a graph, or of a state, that it cannot give."""
+
+
 class CourseError(AidlError):
     """An author's mistake in a course: a source file, a check, a wrong answer."""
 

@@ -1,0 +1,148 @@
+"""Running a part of a graph: values in at the feeds, values out at the fetches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from aidl_jax._compat import export_platform, jaxpr_as_fun, symbols
+from aidl_jax.errors import GraphError
+from aidl_jax.graph.feeding import Slot, as_array, check_fit, slots_of, target
+from aidl_jax.graph.nodes import Operation, Tensor
+from aidl_jax.graph.slicing import cut, reached
+
+if TYPE_CHECKING:
+    from aidl_jax.graph.graph import Graph
+
+__all__ = ["find_device", "function", "run"]
+
+
+def run(graph: Graph, fetches: Any, feeds: Mapping[Any, Any], device: Any) -> Any:
+    """See `Graph.run`."""
+    cached = (_key(fetches), tuple(feeds), device)
+    found = graph.compiled.get(cached)
+    if found is None:
+        on = None if device is None else find_device(device)
+        slots = slots_of(graph, feeds)
+        found = graph.compiled[cached] = slots, jax.jit(_flat(graph, fetches, slots, on)), on
+    slots, compiled, on = found
+    values = [value for slot, value in zip(slots, feeds.values(), strict=True) for value in slot.leaves(value)]
+    values = list(map(as_array, (tensor for slot in slots for tensor in slot.tensors), values))
+    check_fit([tensor for slot in slots for tensor in slot.tensors], values)
+    return compiled(*(values if on is None else jax.device_put(values, on)))
+
+
+def function(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
+    """See `Graph.function`."""
+    slots = slots_of(graph, feeds)
+    flat = _flat(graph, fetches, slots, None)
+
+    def call(*values: Any) -> Any:
+        return flat(*(leaf for slot, value in zip(slots, values, strict=True) for leaf in slot.leaves(value)))
+
+    call.__name__ = call.__qualname__ = graph.name
+    return jax.jit(call)
+
+
+def _flat(graph: Graph, fetches: Any, slots: Sequence[Slot], device: Any) -> Callable[..., Any]:
+    """The cut as a function of flat values that returns what is fetched, in its structure."""
+    leaves, structure = jax.tree.flatten(fetches)
+    targets = [target(graph, leaf) for leaf in leaves]
+    tensors = [target for target in targets if isinstance(target, Tensor)]
+    acts = [target for target in targets if isinstance(target, Operation)]
+    fed = [tensor for slot in slots for tensor in slot.tensors]
+    body = _cut(graph, tensors, acts, fed, device)
+
+    def call(*values: Any) -> Any:
+        check_fit(fed, values)
+        results = iter(body(*values))
+        return jax.tree.unflatten(structure, [None if isinstance(one, Operation) else next(results) for one in targets])
+
+    call.__name__ = call.__qualname__ = graph.name
+    return call
+
+
+def _cut(
+    graph: Graph, tensors: Sequence[Tensor], acts: Sequence[Operation], fed: Sequence[Tensor], device: Any
+) -> Callable[..., Any]:
+    variables = graph.variable_of
+    outputs, inputs = [variables[one.name] for one in tensors], [variables[one.name] for one in fed]
+    steps = [graph.steps[one.name] for one in acts]
+    seen, _ = reached(graph.program, outputs, inputs, steps)
+    _check_missing(graph, {one for one in seen if one in graph.program.inputs}.difference(inputs), [*tensors, *acts])
+    _check_use(graph, [one for one, variable in zip(fed, inputs, strict=True) if variable not in seen])
+    closed = cut(graph.program, outputs, inputs, steps)
+    free = {name for equation in closed.jaxpr.eqns for name in _symbols(equation)}
+    if not free:
+        return jaxpr_as_fun(closed)
+    if not free <= {name for one in fed for name in symbols(one.shape)}:
+        raise GraphError(
+            f"the size of {', '.join(sorted(free))} is not in what is fed",
+            given=", ".join(map(str, fed)) or "no feed",
+            fix=f"feed a tensor that has it as a dimension: "
+            f"{', '.join(str(one) for one in graph.placeholders if symbols(one.shape))}",
+        )
+    return _exported(closed, fed, device)
+
+
+def _exported(closed: Any, fed: Sequence[Tensor], device: Any) -> Callable[..., Any]:
+    """Compiled through `jax.export` with its symbolic dimensions left open, so that it serves every size."""
+    specs = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in fed]
+    platforms = [export_platform(device)]
+    return jax.export.export(jax.jit(jaxpr_as_fun(closed)), platforms=platforms)(*specs).call
+
+
+def _symbols(equation: Any) -> Iterable[str]:
+    for variable in equation.outvars:
+        yield from symbols(variable.aval.shape)
+    for given in equation.params.values():
+        yield from symbols(given)
+
+
+def _key(fetches: Any) -> Any:
+    if isinstance(fetches, str):
+        return fetches
+    leaves, structure = jax.tree.flatten(fetches)
+    return structure, tuple(leaves)
+
+
+def _check_missing(graph: Graph, missing: set[Any], fetches: Sequence[Tensor | Operation]) -> None:
+    if missing:
+        told = [str(one) for one in (*graph.placeholders, *graph.variables) if graph.variable_of[one.name] in missing]
+        raise GraphError(
+            f"{', '.join(one.name for one in fetches)} cannot be computed without a value for {', '.join(told)}",
+            fix="feed " + "{" + ", ".join(f"{one.split(':')[0]!r}: ..." for one in told) + "}",
+        )
+
+
+def _check_use(graph: Graph, unused: Sequence[Tensor]) -> None:
+    """An argument's value is never wrong to give; that of another tensor was meant to change something."""
+    given = {tensor.name for _, tensors in graph.arguments.values() for tensor in tensors}
+    for tensor in unused:
+        if tensor.name not in given:
+            raise GraphError(
+                f"nothing that is fetched depends on the feed for {tensor.name!r}",
+                fix="leave it out, or fetch what it leads to",
+            )
+
+
+def find_device(device: Any) -> Any:
+    """The device that a name or a `jax.Device` stands for.
+
+    Raises:
+        GraphError: there is none of that kind here.
+    """
+    if isinstance(device, jax.Device):
+        return device
+    try:
+        return jax.devices(device)[0]
+    except (RuntimeError, TypeError) as error:
+        present = ", ".join(dict.fromkeys(one.platform for one in (*jax.devices(), *jax.devices("cpu"))))
+        raise GraphError(
+            "there is no such device here",
+            given=f"device={device!r}",
+            expected=f"one of: {present}",
+            fix="leave device out, or install the jaxlib for it (pip install 'jax[cuda13]' for an NVIDIA GPU)",
+        ) from error

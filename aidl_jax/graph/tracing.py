@@ -1,0 +1,272 @@
+"""From a function to its graph: JAX runs it on shapes, and what it did is put down as operations and tensors."""
+
+from __future__ import annotations
+
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from aidl_jax import _compat
+from aidl_jax.errors import GraphError, close_matches
+from aidl_jax.graph.flatten import Program, Step, flatten
+from aidl_jax.graph.graph import Graph
+from aidl_jax.graph.names import argument_names, clean, leaf_name, unique
+from aidl_jax.graph.nodes import Operation, Source, Tensor
+from aidl_jax.graph.roles import gradient_steps
+
+__all__ = ["build", "trace"]
+
+BATCH = "batch"
+
+
+def _folder(package: str) -> str:
+    spec = find_spec(package)
+    return str(Path(spec.origin).parent) + "/" if spec and spec.origin else f"({package} is not installed)"
+
+
+OPTAX = _folder("optax")
+OPTAX_LOSSES = OPTAX + "losses/"
+LIBRARIES = (_folder("jax"), _folder("flax"), OPTAX)
+
+
+def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) -> Graph:
+    """The graph of a function: what it does, put down without doing it.
+
+    Args:
+        fn: any function that JAX can trace: plain, jitted, a gradient, a model's `apply`, a train step.
+        *specs: one for each argument: a `jax.ShapeDtypeStruct`, an array, a number, or a pytree of those. Only shapes
+            and dtypes are used. `None` as the first dimension stands for the batch: one size for all, chosen at run time.
+        variables: the names of the arguments that hold state: parameters, an optimizer's state.
+
+    Returns:
+        The graph. Arguments are its placeholders (or variables), by path: `x`, `params/w`; arrays that `fn` closes
+        over are its constants.
+
+    Raises:
+        GraphError: a spec or a variable's name is not what was expected, or `fn` needs to know the size of the batch.
+
+    >>> import jax.numpy as jnp
+    >>> graph = trace(lambda x, w: jnp.tanh(x @ w), jax.ShapeDtypeStruct((4, 3), jnp.float32), jnp.ones((3, 2)))
+    >>> [operation.name for operation in graph.operations()]
+    ['x', 'w', 'dot_general', 'tanh']
+    """
+    arguments = argument_names(fn, len(specs))
+    for variable in variables:
+        if variable not in arguments:
+            raise GraphError(
+                "there is no such argument", given=f"variables={variable!r}", fix=close_matches(variable, arguments)
+            )
+    specs = tuple(_batched(name, spec) for name, spec in zip(arguments, specs, strict=True))
+    try:
+        closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*specs)
+    except (_compat.InconclusiveDimensionOperation, NotImplementedError) as error:
+        if any(_compat.symbols(np.shape(leaf)) for leaf in jax.tree.leaves(specs)):
+            raise _needs_size(error) from error
+        raise
+    leaves = [_leaves(name, spec) for name, spec in zip(arguments, specs, strict=True)]
+    names = [leaf for argument in leaves for leaf in argument]
+    kinds = [
+        "variable" if name in variables else "placeholder"
+        for name, argument in zip(arguments, leaves, strict=True)
+        for _ in argument
+    ]
+    name = clean(getattr(fn, "__name__", type(fn).__name__))
+    structures = dict(zip(arguments, map(jax.tree.structure, specs), strict=True))
+    return build(name, closed, names, kinds, jax.tree.structure(shapes), structures)
+
+
+def build(
+    name: str,
+    closed: _compat.ClosedJaxpr,
+    inputs: Sequence[str],
+    kinds: Sequence[str],
+    outputs: Any,
+    arguments: dict[str, Any],
+) -> Graph:
+    """The graph of a traced function.
+
+    Args:
+        name: the function's.
+        closed: what JAX traced.
+        inputs: a name for each of its inputs.
+        kinds: for each whether it is a `placeholder` or a `variable`.
+        outputs: the tree structure of what the function returns.
+        arguments: for each argument the tree structure of its inputs, in their order.
+    """
+    program = flatten(closed)
+    is_gradient = gradient_steps(program)
+    taken: set[str] = set()
+    given = [
+        (variable, unique(one, taken), kind) for variable, one, kind in zip(program.inputs, inputs, kinds, strict=True)
+    ]
+    given += [(variable, unique("constant", taken), "constant") for variable in program.constants]
+    names = [unique(_name(step, gradient), taken) for step, gradient in zip(program.steps, is_gradient, strict=True)]
+    tensors = _tensors(program, {variable: name for variable, name, _ in given}, names)
+    operations = [Operation(name, kind, (), (tensors[variable],)) for variable, name, kind in given]
+    operations += [
+        _operation(step, name, gradient, tensors)
+        for step, name, gradient in zip(program.steps, names, is_gradient, strict=True)
+    ]
+    of_inputs = iter([tensors[variable] for variable in program.inputs])
+    return Graph(
+        name=name,
+        outputs=jax.tree.unflatten(outputs, [tensors[out] for out in program.outputs]),
+        arguments={
+            argument: (structure, tuple(next(of_inputs) for _ in range(structure.num_leaves)))
+            for argument, structure in arguments.items()
+        },
+        nodes={operation.name: operation for operation in operations},
+        steps=dict(zip(names, program.steps, strict=True)),
+        program=program,
+        variable_of={tensor.name: variable for variable, tensor in tensors.items()},
+    )
+
+
+def _name(step: Step, is_gradient: bool) -> str:
+    if is_gradient:
+        scopes: tuple[str, ...] = ("gradients", *step.scopes)
+    elif not step.scopes and _is_update(step):
+        scopes = ("optimizer",)
+    else:
+        scopes = step.scopes
+    return clean("/".join([*scopes, step.equation.primitive.name]))
+
+
+def _is_update(step: Step) -> bool:
+    """Whether optax did this, other than as a loss."""
+    frames = _frames(step)
+    return bool(frames) and frames[0].file.startswith(OPTAX) and not frames[0].file.startswith(OPTAX_LOSSES)
+
+
+def _tensors(program: Program, given: dict[Any, str], names: Sequence[str]) -> dict[Any, Tensor]:
+    """Every variable's tensor, which knows where it comes from and where it goes."""
+    consumers: dict[Any, list[str]] = defaultdict(list)
+    for step, name in zip(program.steps, names, strict=True):
+        for atom in dict.fromkeys(one for one in step.equation.invars if not isinstance(one, _compat.Literal)):
+            consumers[atom].append(name)
+    made = [(variable, name, 0) for variable, name in given.items()]
+    for step, name in zip(program.steps, names, strict=True):
+        made += [(variable, name, index) for index, variable in enumerate(step.equation.outvars)]
+    return {
+        variable: Tensor(f"{name}:{index}", variable.aval.shape, variable.aval.dtype, name, tuple(consumers[variable]))
+        for variable, name, index in made
+    }
+
+
+def _operation(step: Step, name: str, is_gradient: bool, tensors: dict[Any, Tensor]) -> Operation:
+    equation = step.equation
+    custom = [call.custom for call in step.calls if call.custom]
+    return Operation(
+        name=name,
+        type=equation.primitive.name,
+        operands=tuple(
+            np.asarray(atom.val)[()] if isinstance(atom, _compat.Literal) else tensors[atom] for atom in equation.invars
+        ),
+        outputs=tuple(tensors[variable] for variable in equation.outvars),
+        attributes=equation.params,
+        source=_source(step),
+        is_gradient=is_gradient,
+        custom=custom[0] if custom else None,
+        bodies={body: _body(body, closed, equation) for body, closed in _compat.bodies(equation).items()},
+    )
+
+
+def _source(step: Step) -> Source | None:
+    """The innermost line that is nobody's library; what was traced once and called often is where it was called."""
+    frames = _frames(step)
+    return next((one for one in frames if not one.file.startswith(LIBRARIES)), frames[0] if frames else None)
+
+
+def _frames(step: Step) -> list[Source]:
+    equations = (step.equation, *reversed(step.callers))
+    return [Source(*frame) for equation in equations for frame in _compat.source_frames(equation)]
+
+
+def _body(name: str, closed: _compat.ClosedJaxpr, equation: Any) -> Graph:
+    """The graph inside an operation; its placeholders are called by what they are to the operation."""
+    inputs = _body_inputs(name, equation, len(closed.jaxpr.invars))
+    outputs = jax.tree.structure([0] * len(closed.jaxpr.outvars))
+    leaf = jax.tree.structure(0)
+    return build(name, closed, inputs, ["placeholder"] * len(inputs), outputs, dict.fromkeys(inputs, leaf))
+
+
+def _body_inputs(name: str, equation: Any, count: int) -> list[str]:
+    params = equation.params
+    if equation.primitive.name == "scan":
+        groups = [("const", params["num_consts"]), ("carry", params["num_carry"]), ("x", count)]
+    elif equation.primitive.name == "while":
+        groups = [("const", params[f"{name}_nconsts"]), ("carry", count)]
+    else:
+        groups = [("operand", count)]
+    named = [f"{group}_{number}" for group, size in groups for number in range(size)]
+    return named[:count]
+
+
+def _leaves(argument: str, spec: Any) -> list[str]:
+    return [leaf_name(argument, path) for path, _ in jax.tree_util.tree_flatten_with_path(spec)[0]]
+
+
+def _batched(argument: str, spec: Any) -> Any:
+    """The spec with the batch's symbol where its first dimension is None, checked leaf by leaf."""
+    (batch,) = export.symbolic_shape(BATCH, scope=_SCOPE)
+
+    def leaf(path: Any, given: Any) -> Any:
+        name = leaf_name(argument, path)
+        if isinstance(given, bool | int | float | complex):
+            return given
+        if not hasattr(given, "shape") or not hasattr(given, "dtype"):
+            raise GraphError(
+                "a spec has no shape and dtype",
+                given=f"{given!r} for {name}",
+                expected="a jax.ShapeDtypeStruct, an array, a number or a pytree of those",
+                fix="pass jax.ShapeDtypeStruct(shape, dtype)",
+            )
+        _check_dtype(name, given.dtype)
+        if None not in given.shape:
+            return given
+        if None in given.shape[1:]:
+            raise GraphError(
+                "only the first dimension can be None, the batch",
+                given=f"{name} of shape {given.shape}",
+                fix='write other free sizes as jax.export.symbolic_shape("batch, time, 3")',
+            )
+        return jax.ShapeDtypeStruct((batch, *given.shape[1:]), given.dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, spec)
+
+
+_SCOPE = export.SymbolicScope()
+
+
+def _check_dtype(name: str, dtype: Any) -> None:
+    if jnp.issubdtype(dtype, np.generic) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        narrow = jax.dtypes.canonicalize_dtype(dtype)
+        raise GraphError(
+            "JAX would narrow a dtype without a word",
+            given=f"{dtype} for {name}",
+            expected=str(narrow),
+            fix=f"give it as {narrow}, or call jax.config.update('jax_enable_x64', True) first",
+        )
+
+
+def _needs_size(error: Exception) -> GraphError:
+    """A function that asks how large the batch is cannot be traced for every size."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = str(Path(__file__).parent)
+    at = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, ours))]
+    where = str(Source(at[-1].filename, at[-1].lineno or 0, at[-1].name)) if at else None
+    return GraphError(
+        "the function needs to know the size of the batch, which is not known until it runs",
+        given=str(error).splitlines()[0],
+        where=where,
+        fix="trace it with a number in place of None, or write it without asking for the size "
+        "(no `if x.shape[0] > 5`, no loop over rows, no jax.random.permutation of the batch)",
+    )
