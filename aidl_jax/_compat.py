@@ -34,6 +34,7 @@ __all__ = [
     "constants",
     "equations",
     "export_platform",
+    "holds_jaxpr",
     "ir",
     "jaxpr_as_fun",
     "name_stack",
@@ -173,6 +174,12 @@ def bodies(equation: Any) -> dict[str, ClosedJaxpr]:
             one = "branch" if parameter == "branches" else parameter
             found |= {f"{one}_{number}": _closed(part) for number, part in enumerate(parts)}
     return found
+
+
+def holds_jaxpr(parameter: Any) -> bool:
+    """Whether an equation's parameter is a function that was traced, or several."""
+    parts = parameter if isinstance(parameter, tuple | list) else (parameter,)
+    return any(isinstance(part, ClosedJaxpr | Jaxpr) for part in parts)
 
 
 def name_stack(equation: Any) -> tuple[tuple[str, ...], frozenset[str]]:

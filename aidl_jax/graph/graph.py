@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aidl_jax.errors import GraphError
+from aidl_jax.graph.diff import Difference, diff
 from aidl_jax.graph.flatten import Program, Step
+from aidl_jax.graph.inspection import Inspection, inspect
 from aidl_jax.graph.nodes import Operation, Tensor
+from aidl_jax.graph.running import function, run
 
 __all__ = ["Graph"]
 
@@ -109,8 +112,6 @@ class Graph:
         >>> float(graph.run("sqrt", {"x": 9.0})), float(graph.run("add:0", {"sqrt:0": 10.0}))
         (3.0, 11.0)
         """
-        from aidl_jax.graph.running import run
-
         return run(self, fetches, feeds or {}, device)
 
     def function(self, fetches: Any, feeds: Sequence[Any] = ()) -> Callable[..., Any]:
@@ -126,9 +127,41 @@ class Graph:
         >>> float(graph.function("add", ["sqrt"])(10.0))
         11.0
         """
-        from aidl_jax.graph.running import function
-
         return function(self, fetches, tuple(feeds))
+
+    def inspect(self, feeds: Mapping[Any, Any]) -> Inspection:
+        """Every tensor's value for these feeds: shape, range, mean, NaN and Inf counts, and where the first was born.
+
+        All values are held at once. Products of matrices are computed at the highest precision.
+
+        >>> import jax.numpy as jnp
+        >>> from aidl_jax.graph import trace
+        >>> graph = trace(lambda x: jnp.log(x - 2.0) * 0.0, jnp.float32(0))
+        >>> seen = graph.inspect({"x": 1.0})
+        >>> print(seen["sub"])
+        sub:0 float32[] from -1 to -1, mean -1
+        >>> seen.first_nan.operation.name
+        'log'
+        """
+        return inspect(self, feeds)
+
+    def diff(self, other: Graph, feeds: Mapping[Any, Any] | None = None) -> Difference | None:
+        """The first operation at which this function and another differ; None if they compute the same in the same way.
+
+        Names, lines, nested calls, dead code and the order of independent operations do not count.
+
+        Args:
+            other: the graph of a function with the same arguments.
+            feeds: values for this graph's arguments, to compare values, too (at the highest precision of products).
+
+        >>> import jax.numpy as jnp
+        >>> from aidl_jax.graph import trace
+        >>> one = trace(lambda x: jnp.sin(x) + 1.0, jnp.float32(0))
+        >>> two = trace(lambda x: jnp.sin(x) + 2.0, jnp.float32(0))
+        >>> one.diff(one), one.diff(two).here.name
+        (None, 'add')
+        """
+        return diff(self, other, feeds)
 
 
 def _suggest(name: str, names: Sequence[str]) -> str:

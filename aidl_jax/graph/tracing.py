@@ -168,7 +168,7 @@ def _operation(step: Step, name: str, is_gradient: bool, tensors: dict[Any, Tens
         name=name,
         type=equation.primitive.name,
         operands=tuple(
-            np.asarray(atom.val)[()] if isinstance(atom, _compat.Literal) else tensors[atom] for atom in equation.invars
+            np.asarray(atom.val, atom.aval.dtype)[()] if isinstance(atom, _compat.Literal) else tensors[atom] for atom in equation.invars
         ),
         outputs=tuple(tensors[variable] for variable in equation.outvars),
         attributes=equation.params,

@@ -1,0 +1,102 @@
+"""State as a value: what TF1 did by assigning to a variable is a function from state to state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from aidl_jax.errors import GraphError, close_matches
+from aidl_jax.graph.nodes import describe
+
+__all__ = ["assign", "assign_add", "assign_sub"]
+
+
+def assign(state: Mapping[str, Any], name: str, value: Any) -> tuple[dict[str, Any], Any]:
+    """The state in which one variable has a new value.
+
+    Args:
+        state: arrays by name, maybe nested; it stays as it is.
+        name: which one, a path where the state is nested: `layer1/w`.
+        value: an array of the variable's shape and dtype, or a number that it can hold.
+
+    Returns:
+        The new state, and the variable's value in it.
+
+    Raises:
+        GraphError: there is no such variable, or its shape or dtype would change.
+
+    >>> state = {"v": jnp.int32(1)}
+    >>> new, value = assign(state, "v", 7)
+    >>> int(new["v"]), int(value), int(state["v"])
+    (7, 7, 1)
+    """
+    old = _variable(state, name)
+    new = (
+        jnp.asarray(value, old.dtype)
+        if isinstance(value, int) and jnp.issubdtype(old.dtype, jnp.number)
+        else jnp.asarray(value)
+    )
+    if new.weak_type and jnp.result_type(old, new) == old.dtype:
+        new = new.astype(old.dtype)
+    if (new.shape, new.dtype) != (old.shape, old.dtype):
+        raise GraphError(
+            f"a variable keeps its shape and dtype, and {name!r} would change",
+            given=describe(new.shape, new.dtype),
+            expected=describe(old.shape, old.dtype),
+            fix="assign a value like the one that is there, or make a state of your own with {**state, name: value}",
+        )
+    return _replaced(state, name.split("/"), new), new
+
+
+def assign_add(state: Mapping[str, Any], name: str, amount: Any) -> tuple[dict[str, Any], Any]:
+    """The state in which an amount was added to one variable; see `assign`.
+
+    The two sanity checks of every TF1 course. Adding to a variable's value leaves the variable alone; adding to the
+    variable makes a new state:
+
+    >>> state = {"v": jnp.int32(1)}
+    >>> int(state["v"] + 4), int(state["v"])
+    (5, 1)
+    >>> state, result = assign_add(state, "v", 4)
+    >>> int(result), int(state["v"])
+    (5, 5)
+    """
+    return assign(state, name, _variable(state, name) + amount)
+
+
+def assign_sub(state: Mapping[str, Any], name: str, amount: Any) -> tuple[dict[str, Any], Any]:
+    """The state in which an amount was taken from one variable; see `assign`.
+
+    >>> int(assign_sub({"v": jnp.int32(5)}, "v", 4)[1])
+    1
+    """
+    return assign(state, name, _variable(state, name) - amount)
+
+
+def _variable(state: Mapping[str, Any], name: str) -> Any:
+    found: Any = state
+    for part in name.split("/"):
+        if not isinstance(found, Mapping) or part not in found:
+            raise GraphError("the state has no such variable", given=repr(name), fix=close_matches(name, _names(state)))
+        found = found[part]
+    if isinstance(found, Mapping):
+        raise GraphError(
+            "this is not a variable but a group of them",
+            given=repr(name),
+            fix=f"choose one: {', '.join(map(repr, _names(found, name + '/')))}",
+        )
+    return jnp.asarray(found)
+
+
+def _names(state: Mapping[str, Any], before: str = "") -> list[str]:
+    names = []
+    for key, value in state.items():
+        names += _names(value, f"{before}{key}/") if isinstance(value, Mapping) else [f"{before}{key}"]
+    return names
+
+
+def _replaced(state: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    first, *rest = path
+    return {**state, first: _replaced(state[first], rest, value) if rest else value}
