@@ -77,13 +77,13 @@ def _what(here: Operation | None, there: Operation | None) -> str:
         return "one function does what the other does, and more"
     if here.type != there.type:
         return f"the first operations that differ are of different types: {here.type} and {there.type}"
-    if [out.shape for out in here.outputs] != [out.shape for out in there.outputs]:
-        return f"the first operations that differ are both {here.type}, of different shapes"
     ours, theirs = _attributes(here), _attributes(there)
     other = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if other:
         told = ", ".join(f"{name} is {ours.get(name)} and {theirs.get(name)}" for name in other)
         return f"the first operations that differ are both {here.type}, set differently: {told}"
+    if [out.shape for out in here.outputs] != [out.shape for out in there.outputs]:
+        return f"the first operations that differ are both {here.type}, of different shapes"
     return f"the first operations that differ are both {here.type}, of different inputs"
 
 

@@ -68,7 +68,7 @@ def _slot(graph: Graph, key: Any) -> Slot:
         )
     if key in graph.arguments:
         structure, tensors = graph.arguments[key]
-        return Slot(key, structure, tensors)
+        return Slot(key, None if jax.tree_util.treedef_is_leaf(structure) else structure, tensors)
     found = target(graph, key)
     if isinstance(found, Operation):
         raise GraphError(f"{key!r} has no output, so it cannot be fed", fix="leave it out")

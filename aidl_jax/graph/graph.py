@@ -129,7 +129,7 @@ class Graph:
         """
         return function(self, fetches, tuple(feeds))
 
-    def inspect(self, feeds: Mapping[Any, Any]) -> Inspection:
+    def inspect(self, feeds: Mapping[Any, Any], *, device: Any = None) -> Inspection:
         """Every tensor's value for these feeds: shape, range, mean, NaN and Inf counts, and where the first was born.
 
         All values are held at once. Products of matrices are computed at the highest precision.
@@ -143,7 +143,7 @@ class Graph:
         >>> seen.first_nan.operation.name
         'log'
         """
-        return inspect(self, feeds)
+        return inspect(self, feeds, device)
 
     def diff(self, other: Graph, feeds: Mapping[Any, Any] | None = None) -> Difference | None:
         """The first operation at which this function and another differ; None if they compute the same in the same way.

@@ -71,6 +71,7 @@ class Inspection:
         summaries: by tensor name, in the graph's order.
         first_nan: where the first NaN was born; None where there is none, or where it was fed.
         first_inf: the same for the first infinite value.
+        device: where they were computed.
     """
 
     graph: Graph = field(repr=False)
@@ -78,6 +79,7 @@ class Inspection:
     summaries: Mapping[str, Summary]
     first_nan: Birth | None
     first_inf: Birth | None
+    device: jax.Device
 
     def __getitem__(self, name: str) -> Summary:
         return self.summaries[self._tensor(name)]
@@ -91,21 +93,22 @@ class Inspection:
 
     def __str__(self) -> str:
         births = [str(birth) for birth in (self.first_nan, self.first_inf) if birth]
-        return "\n".join([*map(str, self.summaries.values()), *births])
+        return "\n".join([f"{self.graph.name} on {self.device}", *map(str, self.summaries.values()), *births])
 
     def __repr__(self) -> str:
         return f"<Inspection of {self.graph.name}: {len(self.summaries)} tensors; print it, or index it by name>"
 
 
-def inspect(graph: Graph, feeds: Mapping[Any, Any]) -> Inspection:
+def inspect(graph: Graph, feeds: Mapping[Any, Any], device: Any = None) -> Inspection:
     """See `Graph.inspect`."""
     names = [out.name for operation in graph.operations() for out in operation.outputs]
     with jax.default_matmul_precision("highest"):
-        values = dict(zip(names, graph.run(names, feeds), strict=True))
+        computed = graph.run(names, feeds, device=device)
+    values = dict(zip(names, computed, strict=True))
     summaries = {name: summarize(name, value) for name, value in values.items()}
-    return Inspection(
-        graph, values, summaries, _first(graph, values, summaries, "NaN"), _first(graph, values, summaries, "Inf")
-    )
+    births = [_first(graph, values, summaries, kind) for kind in ("NaN", "Inf")]
+    (used,) = computed[-1].devices() if computed else (jax.devices()[0],)
+    return Inspection(graph, values, summaries, births[0], births[1], used)
 
 
 def summarize(name: str, value: Any) -> Summary:

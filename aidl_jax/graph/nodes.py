@@ -28,7 +28,7 @@ class Source(NamedTuple):
         return f"{Path(self.file).name}:{self.line} ({self.function})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tensor:
     """A value that flows along the graph's edges; known by shape and dtype, not by value.
 
@@ -49,8 +49,11 @@ class Tensor:
     def __str__(self) -> str:
         return f"{self.name} {describe(self.shape, self.dtype)}"
 
+    def __repr__(self) -> str:
+        return f"<Tensor {self}>"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Operation:
     """One step of the computation.
 
@@ -70,11 +73,11 @@ class Operation:
     type: str
     operands: tuple[Any, ...]
     outputs: tuple[Tensor, ...]
-    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     source: Source | None = None
     is_gradient: bool = False
     custom: str | None = None
-    bodies: Mapping[str, Graph] = field(default_factory=dict, repr=False)
+    bodies: Mapping[str, Graph] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -90,6 +93,9 @@ class Operation:
         given = ", ".join(part.name if isinstance(part, Tensor) else str(part) for part in self.operands)
         shapes = ", ".join(describe(out.shape, out.dtype) for out in self.outputs)
         return f"{self.name}: {self.type}({given}) -> {shapes or 'nothing'}"
+
+    def __repr__(self) -> str:
+        return f"<Operation {self}>"
 
 
 def describe(shape: tuple[Any, ...], dtype: Any) -> str:

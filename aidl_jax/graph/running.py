@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
@@ -19,19 +19,34 @@ if TYPE_CHECKING:
 __all__ = ["find_device", "function", "run"]
 
 
+class Compiled(NamedTuple):
+    """What one combination of fetches, fed names and device compiled to."""
+
+    slots: list[Slot]
+    tensors: list[Tensor]
+    call: Callable[..., Any]
+    device: Any
+
+
 def run(graph: Graph, fetches: Any, feeds: Mapping[Any, Any], device: Any) -> Any:
     """See `Graph.run`."""
-    cached = (_key(fetches), tuple(feeds), device)
-    found = graph.compiled.get(cached)
-    if found is None:
-        on = None if device is None else find_device(device)
-        slots = slots_of(graph, feeds)
-        found = graph.compiled[cached] = slots, jax.jit(_flat(graph, fetches, slots, on)), on
-    slots, compiled, on = found
-    values = [value for slot, value in zip(slots, feeds.values(), strict=True) for value in slot.leaves(value)]
-    values = list(map(as_array, (tensor for slot in slots for tensor in slot.tensors), values))
-    check_fit([tensor for slot in slots for tensor in slot.tensors], values)
-    return compiled(*(values if on is None else jax.device_put(values, on)))
+    key = (fetches if type(fetches) is str else _key(fetches), tuple(feeds), device)
+    compiled = graph.compiled.get(key)
+    if compiled is None:
+        compiled = graph.compiled[key] = _compile(graph, fetches, feeds, device)
+    values: list[Any] = []
+    for slot, value in zip(compiled.slots, feeds.values(), strict=True):
+        values += slot.leaves(value)
+    values = list(map(as_array, compiled.tensors, values))
+    check_fit(compiled.tensors, values)
+    return compiled.call(*(values if device is None else jax.device_put(values, compiled.device)))
+
+
+def _compile(graph: Graph, fetches: Any, feeds: Iterable[Any], device: Any) -> Compiled:
+    found = None if device is None else find_device(device)
+    slots = slots_of(graph, feeds)
+    tensors = [tensor for slot in slots for tensor in slot.tensors]
+    return Compiled(slots, tensors, jax.jit(_flat(graph, fetches, slots, found)), found)
 
 
 def function(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
@@ -102,8 +117,6 @@ def _symbols(equation: Any) -> Iterable[str]:
 
 
 def _key(fetches: Any) -> Any:
-    if isinstance(fetches, str):
-        return fetches
     leaves, structure = jax.tree.flatten(fetches)
     return structure, tuple(leaves)
 

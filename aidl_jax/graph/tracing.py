@@ -247,7 +247,7 @@ _SCOPE = export.SymbolicScope()
 
 
 def _check_dtype(name: str, dtype: Any) -> None:
-    if jnp.issubdtype(dtype, np.generic) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
+    if not jnp.issubdtype(dtype, jax.dtypes.extended) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         narrow = jax.dtypes.canonicalize_dtype(dtype)
         raise GraphError(
             "JAX would narrow a dtype without a word",
