@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax._src import source_info_util as _source_info
-from jax._src.export import shape_poly as _shape_poly
+from jax._src import core as _core
 from jax._src.interpreters import mlir as _mlir
 from jax.experimental.key_reuse import _core as _key_reuse
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
@@ -17,7 +16,7 @@ from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo as _stablehlo
 
 KeyReuseError = jax.errors.KeyReuseError
-InconclusiveDimensionOperation = _shape_poly.InconclusiveDimensionOperation
+InconclusiveDimensionOperation = _core.InconclusiveDimensionOperation
 
 __all__ = [
     "Callee",

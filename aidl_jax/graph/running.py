@@ -55,6 +55,13 @@ def function(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., 
     flat = _flat(graph, fetches, slots, None)
 
     def call(*values: Any) -> Any:
+        if len(values) != len(slots):
+            raise GraphError(
+                "the function takes one argument for each feed",
+                given=f"{len(values)} arguments",
+                expected=", ".join(slot.key for slot in slots) or "none",
+                fix="call it with these, in this order",
+            )
         return flat(*(leaf for slot, value in zip(slots, values, strict=True) for leaf in slot.leaves(value)))
 
     call.__name__ = call.__qualname__ = graph.name

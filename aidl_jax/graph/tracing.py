@@ -58,6 +58,8 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
     >>> [operation.name for operation in graph.operations()]
     ['x', 'w', 'dot_general', 'tanh']
     """
+    if not callable(fn):
+        raise GraphError("this is not a function", given=repr(fn), fix="trace(function, spec, ...)")
     arguments = argument_names(fn, len(specs))
     for variable in variables:
         if variable not in arguments:
@@ -265,7 +267,7 @@ def _needs_size(error: Exception) -> GraphError:
     where = str(Source(at[-1].filename, at[-1].lineno or 0, at[-1].name)) if at else None
     return GraphError(
         "the function needs to know the size of the batch, which is not known until it runs",
-        given=str(error).splitlines()[0],
+        given=str(error).splitlines()[0].rstrip("."),
         where=where,
         fix="trace it with a number in place of None, or write it without asking for the size "
         "(no `if x.shape[0] > 5`, no loop over rows, no jax.random.permutation of the batch)",
