@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from jax._src import core as _core
 from jax._src.interpreters import mlir as _mlir
+from jax._src.state.types import AbstractRef as _AbstractRef
 from jax.experimental.key_reuse import _core as _key_reuse
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jaxlib.mlir import ir
@@ -25,9 +26,11 @@ __all__ = [
     "KeyReuseError",
     "Literal",
     "Var",
+    "at_size",
     "attributes",
     "bodies",
     "callee",
+    "calls_python",
     "check_key_reuse",
     "check_leaks",
     "constants",
@@ -35,12 +38,17 @@ __all__ = [
     "export_platform",
     "holds_jaxpr",
     "ir",
+    "is_reference",
+    "is_zero_gradient",
     "jaxpr_as_fun",
     "name_stack",
     "parse_module",
+    "place",
     "source_frames",
     "symbols",
     "traced_at",
+    "with_inner",
+    "without_effects",
 ]
 
 
@@ -84,17 +92,35 @@ def constants(closed: ClosedJaxpr) -> list[Any]:
 
 def equations(jaxpr: Jaxpr) -> Iterator[Any]:
     """Every equation, those of nested functions included."""
-    yield from jaxpr.eqns
-    for inner in _nested(jaxpr):
+    for equation in jaxpr.eqns:
+        yield from with_inner(equation)
+
+
+def with_inner(equation: Any) -> Iterator[Any]:
+    """An equation and all that are in functions nested in it."""
+    yield equation
+    for inner in _inner(equation):
         yield from equations(inner.jaxpr if isinstance(inner, ClosedJaxpr) else inner)
+
+
+def calls_python(equation: Any) -> bool:
+    """Whether an equation, or one inside of it, calls a Python function each time it runs."""
+    return any(one.primitive.name in _CALLBACKS for one in with_inner(equation))
+
+
+_CALLBACKS = ("pure_callback", "io_callback", "debug_callback", "debug_print")
 
 
 def _nested(jaxpr: Jaxpr) -> Iterator[ClosedJaxpr | Jaxpr]:
     for equation in jaxpr.eqns:
-        for given in equation.params.values():
-            for part in given if isinstance(given, tuple | list) else (given,):
-                if isinstance(part, ClosedJaxpr | Jaxpr):
-                    yield part
+        yield from _inner(equation)
+
+
+def _inner(equation: Any) -> Iterator[ClosedJaxpr | Jaxpr]:
+    for given in equation.params.values():
+        for part in given if isinstance(given, tuple | list) else (given,):
+            if isinstance(part, ClosedJaxpr | Jaxpr):
+                yield part
 
 
 def traced_at(error: Any, source_info: Any) -> Any:
@@ -153,6 +179,25 @@ def callee(equation: Any) -> Callee | None:
     return Callee(_closed(equation.params[parameter]), scope, own_rule)
 
 
+def without_effects(equation: Any) -> Any:
+    """A call's equation without the equations inside that only have an effect: a print, a callback for its own sake."""
+    called = callee(equation)
+    if called is None or not equation.effects:
+        return equation
+    jaxpr = called.jaxpr.jaxpr
+    needed = set(map(id, jaxpr.outvars))
+    kept: list[Any] = []
+    for inner in reversed(jaxpr.eqns):
+        if any(id(out) in needed for out in inner.outvars):
+            kept.append(without_effects(inner))
+            needed |= set(map(id, inner.invars))
+    effects = frozenset().union(*(inner.effects for inner in kept))
+    pure = jaxpr.replace(eqns=kept[::-1], effects=effects)
+    parameter = _CALLS[equation.primitive.name][0]
+    given = ClosedJaxpr(pure, called.jaxpr.consts) if isinstance(equation.params[parameter], ClosedJaxpr) else pure
+    return equation.replace(params={**equation.params, parameter: given}, effects=effects)
+
+
 def _closed(jaxpr: ClosedJaxpr | Jaxpr) -> ClosedJaxpr:
     return jaxpr if isinstance(jaxpr, ClosedJaxpr) else ClosedJaxpr(jaxpr, ())
 
@@ -188,6 +233,12 @@ def name_stack(equation: Any) -> tuple[tuple[str, ...], frozenset[str]]:
     return scopes, frozenset(part.name for part in parts if type(part).__name__ == "Transform")
 
 
+def is_zero_gradient(equation: Any) -> bool:
+    """Whether JAX made an equation for a derivative that is zero; it has no scope, and no line of a program."""
+    trace = equation.source_info.traceback if equation.primitive.name == "broadcast_in_dim" else None
+    return trace is not None and any(frame.function_name == "instantiate_zeros" for frame in trace.frames)
+
+
 def source_frames(equation: Any) -> Iterator[tuple[str, int, str]]:
     """File, line and function of what traced an equation, innermost first, JAX's own files left out."""
     trace = equation.source_info.traceback
@@ -196,7 +247,26 @@ def source_frames(equation: Any) -> Iterator[tuple[str, int, str]]:
             yield frame.file_name, frame.line_num, frame.function_name
 
 
+def place(equation: Any) -> tuple[Any, ...]:
+    """Where in a program an equation was traced, to the instruction: two calls on one line differ."""
+    trace = equation.source_info.traceback
+    frames = zip(*trace.raw_frames(), strict=True) if trace is not None else ()
+    return tuple((code, at) for code, at in frames if not code.co_filename.startswith(_JAX))
+
+
 _JAX = str(Path(jax.__file__).parent)
+
+
+def at_size(shape: Any, size: int) -> tuple[int, ...]:
+    """A shape with a number in place of each symbol."""
+    return tuple(
+        part._evaluate(dict.fromkeys(part._get_vars(), size)) if hasattr(part, "_get_vars") else part for part in shape
+    )
+
+
+def is_reference(variable: Any) -> bool:
+    """Whether a variable is an array that is changed in place (`jax.new_ref`), not a value."""
+    return isinstance(variable.aval, _AbstractRef)
 
 
 def symbols(shape: Any) -> frozenset[str]:

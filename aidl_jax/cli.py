@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from aidl_jax.errors import AidlError, UsageError
+from aidl_jax.graph_command import graph
 
 if TYPE_CHECKING:
     from aidl_jax.exercise.course import Course
@@ -291,6 +292,9 @@ def new(name: str, course_path: Path | None) -> None:
     for path in building.scaffold(_course(course_path), name):
         click.echo(f"wrote {path}")
     click.echo("Next: fill in both, then aidl build")
+
+
+cli.add_command(graph)
 
 
 def _course(path: Path | None) -> Course:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import doctest
+import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md"]
+FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md", "docs/graph.md"]
 BLOCK = re.compile(r"^```(\S*)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -30,7 +34,7 @@ def commands(text: str, kind: str, slow: bool) -> list[tuple[str, int]]:
 def script(lines: list[tuple[str, int]]) -> str:
     """A shell script that stops at the first command with another exit code than announced."""
     return "\n".join(
-        f'{line}\nstatus=$?; [ $status -eq {code} ] || {{ echo "exit code $status: {line!r}"; exit 99; }}'
+        f"{line}\nstatus=$?; [ $status -eq {code} ] || {{ echo exit code $status: {shlex.quote(line)}; exit 99; }}"
         for line, code in lines
     )
 
@@ -73,6 +77,29 @@ def test_submit_after_solving(checkout: Path) -> None:
         shutil.move(workspace / session, workspace / "exercises" / session)
     run(lines, workspace)
     assert (workspace / "handin.zip").is_file()
+
+
+def test_python_blocks_print_what_the_text_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one namespace, in order; a block of text after one that prints is what it prints."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {}
+    printed = ""
+    for kind, _, body in BLOCK.findall((ROOT / "docs/graph.md").read_text()):
+        if kind == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as output:
+                exec(compile(body, "model.py", "exec"), namespace)
+            printed = output.getvalue()
+        elif kind == "text":
+            assert body.rstrip() == printed.rstrip()
+
+
+@pytest.mark.parametrize("name", ["docs/graph.md"])
+def test_shells_answer_what_the_text_says(name: str) -> None:
+    """All in one namespace, in order."""
+    body = "\n".join(body for kind, _, body in BLOCK.findall((ROOT / name).read_text()) if kind == "pycon")
+    session = doctest.DocTestParser().get_doctest(body, {}, name, name, 0)
+    assert session.examples
+    assert doctest.DocTestRunner().run(session).failed == 0
 
 
 def test_every_shown_command_belongs_to_a_block_that_is_run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def _slot(graph: Graph, key: Any) -> Slot:
         )
     if key in graph.arguments:
         structure, tensors = graph.arguments[key]
-        return Slot(key, None if jax.tree_util.treedef_is_leaf(structure) else structure, tensors)
+        is_array = structure == jax.tree.structure(0)  # `treedef_is_leaf` says so of an empty tree, too
+        return Slot(key, None if is_array else structure, tensors)
     found = target(graph, key)
     if isinstance(found, Operation):
         raise GraphError(f"{key!r} has no output, so it cannot be fed", fix="leave it out")
@@ -118,10 +120,11 @@ def as_array(tensor: Tensor, value: Any) -> Any:
         return value
     if jnp.issubdtype(tensor.dtype, NUMBERS[type(value)]):
         try:
-            array = np.asarray(value, tensor.dtype)
-        except OverflowError:
+            with np.errstate(over="ignore"):
+                array = np.asarray(value, tensor.dtype)
+        except (OverflowError, TypeError):  # TypeError: too large a number for bfloat16
             array = None
-        if array is not None and (type(value) is not int or int(array) == value):
+        if array is not None and _holds(array, value):
             return array
     raise GraphError(
         f"the feed for {tensor.name!r} does not fit its dtype",
@@ -129,6 +132,13 @@ def as_array(tensor: Tensor, value: Any) -> Any:
         expected=describe(tensor.shape, tensor.dtype),
         fix="feed a number that it can hold exactly, or trace it with another dtype",
     )
+
+
+def _holds(array: Any, value: Any) -> bool:
+    """Whether a number is still there: a whole one exactly, any other one rounded, but not made infinite."""
+    if type(value) is int:
+        return bool(np.isfinite(array)) and int(array.real) == value
+    return bool(np.isfinite(array)) or not cmath.isfinite(value)
 
 
 def check_fit(tensors: Sequence[Tensor], values: Sequence[Any]) -> None:
@@ -143,7 +153,7 @@ def check_fit(tensors: Sequence[Tensor], values: Sequence[Any]) -> None:
                 expected=_told(tensor),
                 fix=f"feed np.asarray(value, np.{tensor.dtype})",
             )
-        if shape != tensor.shape and not _sizes_fit(tensor, shape, sizes):
+        if shape != tensor.sizes and not _sizes_fit(tensor, shape, sizes):
             raise GraphError(
                 f"the feed for {tensor.name!r} has another shape",
                 given=describe(shape, dtype),
@@ -167,21 +177,21 @@ def _sizes_fit(tensor: Tensor, shape: tuple[int, ...], sizes: dict[str, tuple[in
     """Whether a shape fits one with symbolic dimensions, each symbol of one size in all that is fed."""
     if len(shape) != len(tensor.shape):
         return False
-    for size, expected in zip(shape, tensor.shape, strict=True):
+    for size, expected in zip(shape, tensor.sizes, strict=True):
         if isinstance(expected, int):
             if size != expected:
                 return False
         elif not isinstance(size, int):  # symbolic itself: traced for every size
             continue
-        elif size == 0:
+        elif size == 0 and expected.isidentifier():
             raise GraphError(
                 f"the feed for {tensor.name!r} is empty",
                 given=f"size 0 for {expected}",
                 expected="at least 1",
                 fix="skip an empty batch",
             )
-        elif sizes.setdefault(str(expected), (size, tensor.name))[0] != size:
-            first, other = sizes[str(expected)]
+        elif sizes.setdefault(expected, (size, tensor.name))[0] != size:
+            first, other = sizes[expected]
             raise GraphError(
                 "two feeds have batches of different sizes",
                 given=f"{expected} is {first} in {other!r} and {size} in {tensor.name!r}",

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from aidl_jax._compat import Callee, ClosedJaxpr, Literal, Var, callee, name_stack
+from aidl_jax._compat import Callee, ClosedJaxpr, Literal, Var, callee, name_stack, without_effects
 
 __all__ = ["Call", "Program", "Step", "flatten"]
 
@@ -150,7 +150,8 @@ class _Writer:
     def call(self, equation: Any, called: Callee, inputs: list[Any], here: _Around) -> list[Any] | None:
         """Writes a call out and returns what it delivers.
 
-        None for one with a rule of its own that gives back one of its inputs: without it, the rule were lost.
+        None for one with a rule of its own that gives back one of its inputs, or one value twice: two variables that
+        are the same one in here have a derivative each in the rule, which would be lost.
         """
         if not called.own_rule:
             return self.body(called, inputs, self.scope(here, called.scope))
@@ -159,11 +160,11 @@ class _Writer:
         own = Call(equation, custom or None)
         outputs = self.body(called, inputs, replace(here, calls=(*here.calls, own)))
         made = {out for step in self.steps[start:] for out in step.equation.outvars}
-        if not all(isinstance(out, Var) and out in made for out in outputs):
+        if not all(isinstance(out, Var) and out in made for out in outputs) or len(set(outputs)) < len(outputs):
             del self.steps[start:]
             self.opened = opened
             return None
-        own.equation = equation.replace(invars=inputs, outvars=outputs)
+        own.equation = without_effects(equation).replace(invars=inputs, outvars=outputs)
         return outputs
 
     def body(self, called: Callee, inputs: list[Any], here: _Around) -> list[Any]:

@@ -13,6 +13,8 @@ from aidl_jax.graph.flatten import Program, Step
 from aidl_jax.graph.inspection import Inspection, inspect
 from aidl_jax.graph.nodes import Operation, Tensor
 from aidl_jax.graph.running import function, run
+from aidl_jax.graph.table import table
+from aidl_jax.graph.telling import headline
 
 __all__ = ["Graph"]
 
@@ -162,6 +164,46 @@ class Graph:
         (None, 'add')
         """
         return diff(self, other, feeds)
+
+    def table(self, scope: str = "") -> str:
+        """All operations as text: type, inputs, outputs and source line of each, grouped by scope.
+
+        `print(graph)` shows it, too, with inner scopes closed where there are hundreds of lines.
+
+        Args:
+            scope: only this scope, `gradients/layer1`; everything if empty.
+
+        Raises:
+            GraphError: there is no such scope.
+        """
+        return table(self, scope)
+
+    def to_tensorboard(self, writer: Any) -> None:
+        """Writes the graph for TensorBoard's Graphs tab.
+
+        Arguments and constants stand in groups of their own, `placeholders/x`, `variables/params/w`; everything else has
+        its name; the bodies of loops and branches stand inside their operation.
+
+        Args:
+            writer: a `tensorboardX.SummaryWriter` that is open. One for each graph: TensorBoard shows one of a run.
+
+        Raises:
+            GraphError: it is something else, or closed.
+        """
+        from aidl_jax.graph.tensorboard import write
+
+        write(self, writer)
+
+    def __str__(self) -> str:
+        return table(self, limit=300)
+
+    def __repr__(self) -> str:
+        return f"<Graph {headline(self)}>"
+
+    def _repr_html_(self) -> str:
+        from aidl_jax.graph.html import graph_html
+
+        return graph_html(self)
 
 
 def _suggest(name: str, names: Sequence[str]) -> str:

@@ -10,28 +10,34 @@ from typing import Any
 __all__ = ["argument_names", "clean", "leaf_name", "unique"]
 
 
-def unique(name: str, taken: set[str]) -> str:
+def unique(name: str, taken: dict[str, int]) -> str:
     """The name, or the first of `name_1`, `name_2`, ... that is free; takes it.
 
-    >>> taken = set()
+    Args:
+        name: what it would be called.
+        taken: the names that are not free, each with the last number that was tried after it.
+
+    >>> taken = {}
     >>> [unique("layer1/add", taken) for _ in range(3)]
     ['layer1/add', 'layer1/add_1', 'layer1/add_2']
     """
-    free, count = name, 0
+    free, count = name, taken.get(name, 0)
     while free in taken:
         count += 1
         free = f"{name}_{count}"
-    taken.add(free)
+    taken[free] = 0
+    taken[name] = count
     return free
 
 
 def clean(name: str) -> str:
-    """A name of the characters that TensorBoard and a feed's key can have.
+    """A name of the characters that TensorBoard and a feed's key can have; no scope in it is empty.
 
-    >>> clean("my layer <1>")
-    'my_layer__1_'
+    >>> clean("my layer <1>"), clean("/add")
+    ('my_layer__1_', 'add')
     """
-    return re.sub(r"[^A-Za-z0-9_.\-/]", "_", name) or "_"
+    parts = re.sub(r"[^A-Za-z0-9_.\-/]", "_", name).split("/")
+    return "/".join(part for part in parts if part) or "_"
 
 
 def argument_names(fn: Callable[..., Any], count: int) -> list[str]:
@@ -56,10 +62,10 @@ def leaf_name(argument: str, path: Iterable[Any]) -> str:
     >>> leaf_name("params", jax.tree_util.tree_flatten_with_path({"w": 1})[0][0][0])
     'params/w'
     """
-    parts = [clean(_key(part)) for part in path]
-    if len(parts) > 1 and parts[-1] == "value":  # flax.nnx keeps an array in its variable's `value`
-        parts.pop()
-    return "/".join([clean(argument), *parts])
+    keys = list(path)
+    if len(keys) > 1 and getattr(keys[-1], "name", None) == "value":
+        keys.pop()  # the attribute of a flax.nnx variable that holds its array
+    return "/".join(clean(part) for part in (argument, *map(_key, keys)))
 
 
 def _key(part: Any) -> str:

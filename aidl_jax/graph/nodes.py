@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +29,7 @@ class Source(NamedTuple):
         return f"{Path(self.file).name}:{self.line} ({self.function})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Tensor:
     """A value that flows along the graph's edges; known by shape and dtype, not by value.
 
@@ -45,6 +46,11 @@ class Tensor:
     dtype: Any
     operation: str
     consumers: tuple[str, ...] = ()
+
+    @cached_property
+    def sizes(self) -> tuple[int | str, ...]:
+        """The shape with symbolic sizes as text, which is quick to compare."""
+        return tuple(size if isinstance(size, int) else str(size) for size in self.shape)
 
     def __str__(self) -> str:
         return f"{self.name} {describe(self.shape, self.dtype)}"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
-from aidl_jax._compat import export_platform, jaxpr_as_fun, symbols
+from aidl_jax._compat import calls_python, equations, export_platform, jaxpr_as_fun, symbols
 from aidl_jax.errors import GraphError
 from aidl_jax.graph.feeding import Slot, as_array, check_fit, slots_of, target
-from aidl_jax.graph.nodes import Operation, Tensor
+from aidl_jax.graph.nodes import Operation, Tensor, describe
 from aidl_jax.graph.slicing import cut, reached
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = ["find_device", "function", "run"]
 class Compiled(NamedTuple):
     """What one combination of fetches, fed names and device compiled to."""
 
+    feeds: tuple[Any, ...]
     slots: list[Slot]
     tensors: list[Tensor]
     call: Callable[..., Any]
@@ -30,23 +31,26 @@ class Compiled(NamedTuple):
 
 def run(graph: Graph, fetches: Any, feeds: Mapping[Any, Any], device: Any) -> Any:
     """See `Graph.run`."""
-    key = (fetches if type(fetches) is str else _key(fetches), tuple(feeds), device)
+    key = (fetches if type(fetches) is str else _key(graph, fetches), frozenset(feeds), device)
     compiled = graph.compiled.get(key)
     if compiled is None:
         compiled = graph.compiled[key] = _compile(graph, fetches, feeds, device)
     values: list[Any] = []
-    for slot, value in zip(compiled.slots, feeds.values(), strict=True):
-        values += slot.leaves(value)
+    for name, slot in zip(compiled.feeds, compiled.slots, strict=True):
+        values += slot.leaves(feeds[name])
     values = list(map(as_array, compiled.tensors, values))
     check_fit(compiled.tensors, values)
-    return compiled.call(*(values if device is None else jax.device_put(values, compiled.device)))
+    if device is None:
+        return compiled.call(*values)
+    with jax.default_device(compiled.device):  # for what has no feeds
+        return compiled.call(*jax.device_put(values, compiled.device))
 
 
 def _compile(graph: Graph, fetches: Any, feeds: Iterable[Any], device: Any) -> Compiled:
     found = None if device is None else find_device(device)
     slots = slots_of(graph, feeds)
     tensors = [tensor for slot in slots for tensor in slot.tensors]
-    return Compiled(slots, tensors, jax.jit(_flat(graph, fetches, slots, found)), found)
+    return Compiled(tuple(feeds), slots, tensors, jax.jit(_flat(graph, fetches, slots, found)), found)
 
 
 def function(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
@@ -92,11 +96,11 @@ def _cut(
     variables = graph.variable_of
     outputs, inputs = [variables[one.name] for one in tensors], [variables[one.name] for one in fed]
     steps = [graph.steps[one.name] for one in acts]
-    seen, _ = reached(graph.program, outputs, inputs, steps)
-    _check_missing(graph, {one for one in seen if one in graph.program.inputs}.difference(inputs), [*tensors, *acts])
+    seen, units = reached(graph.program, outputs, inputs, steps)
+    _check_missing(graph, seen.intersection(graph.program.inputs).difference(inputs), [*tensors, *acts])
     _check_use(graph, [one for one, variable in zip(fed, inputs, strict=True) if variable not in seen])
     closed = cut(graph.program, outputs, inputs, steps)
-    free = {name for equation in closed.jaxpr.eqns for name in _symbols(equation)}
+    free = {name for equation in equations(closed.jaxpr) for name in _symbols(equation)}
     if not free:
         return jaxpr_as_fun(closed)
     if not free <= {name for one in fed for name in symbols(one.shape)}:
@@ -106,14 +110,46 @@ def _cut(
             fix=f"feed a tensor that has it as a dimension: "
             f"{', '.join(str(one) for one in graph.placeholders if symbols(one.shape))}",
         )
+    _check_callbacks(graph, set(units))
     return _exported(closed, fed, device)
 
 
 def _exported(closed: Any, fed: Sequence[Tensor], device: Any) -> Callable[..., Any]:
     """Compiled through `jax.export` with its symbolic dimensions left open, so that it serves every size."""
     specs = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in fed]
-    platforms = [export_platform(device)]
-    return jax.export.export(jax.jit(jaxpr_as_fun(closed)), platforms=platforms)(*specs).call
+    told = ", ".join(map(str, fed))
+    try:
+        exported = jax.export.export(jax.jit(jaxpr_as_fun(closed)), platforms=[export_platform(device)])(*specs)
+    except ValueError as error:
+        raise GraphError(
+            "the sizes that are left open cannot be told from what is fed",
+            given=told,
+            fix="feed a tensor that has each of them as a dimension of its own",
+        ) from error
+
+    def call(*values: Any) -> Any:
+        try:
+            return exported.call(*values)
+        except ValueError as error:
+            raise GraphError(
+                "the sizes of what is fed do not fit together",
+                given=", ".join(describe(value.shape, value.dtype) for value in values),
+                expected=told,
+                fix="feed values of one batch",
+            ) from error
+
+    return call
+
+
+def _check_callbacks(graph: Graph, units: set[Any]) -> None:
+    """What is compiled for every size cannot call back into Python."""
+    for name, step in graph.steps.items():
+        around = units.intersection((step, *step.calls))
+        if calls_python(step.equation) and any(calls_python(unit.equation) for unit in around):
+            raise GraphError(
+                f"{name!r} calls a Python function, which a graph of an open size cannot do",
+                fix="trace it with a number in place of None, or fetch what does not need it",
+            )
 
 
 def _symbols(equation: Any) -> Iterable[str]:
@@ -123,8 +159,11 @@ def _symbols(equation: Any) -> Iterable[str]:
         yield from symbols(given)
 
 
-def _key(fetches: Any) -> Any:
+def _key(graph: Graph, fetches: Any) -> Any:
     leaves, structure = jax.tree.flatten(fetches)
+    for leaf in leaves:
+        if not isinstance(leaf, str | Tensor | Operation):  # an array has no hash
+            target(graph, leaf)
     return structure, tuple(leaves)
 
 
@@ -158,7 +197,7 @@ def find_device(device: Any) -> Any:
         return device
     try:
         return jax.devices(device)[0]
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
         present = ", ".join(dict.fromkeys(one.platform for one in (*jax.devices(), *jax.devices("cpu"))))
         raise GraphError(
             "there is no such device here",

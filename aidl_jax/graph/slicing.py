@@ -20,8 +20,9 @@ def reached(
         The variables that are needed, and the units (steps, and calls that are kept whole) that make them.
     """
     maker = {out: step for step in program.steps for out in step.equation.outvars}
+    known = set(fed)
     opened = {call for out in fed if out in maker for call in maker[out].calls}
-    opened |= {call for step in program.steps if step.equation.effects for call in step.calls}
+    opened |= {call for step in program.steps for call in step.calls if call.equation.effects}
     units: dict[Any, None] = dict.fromkeys(steps)
     seen: set[Any] = set()
     todo = [*fetched, *(atom for step in steps for atom in step.equation.invars)]
@@ -30,7 +31,7 @@ def reached(
         if isinstance(atom, Literal) or atom in seen:
             continue
         seen.add(atom)
-        if atom in fed or atom not in maker:
+        if atom in known or atom not in maker:
             continue
         step = maker[atom]
         unit = next((call for call in step.calls if call not in opened and call.delivers(atom)), step)
@@ -43,7 +44,8 @@ def reached(
 def cut(program: Program, fetched: Sequence[Any], fed: Sequence[Any], steps: Sequence[Step] = ()) -> ClosedJaxpr:
     """The part of a program that leads from some variables to others, as a function.
 
-    A call with a rule of its own is kept whole, so that its derivative is the rule's, unless something is fed inside it.
+    A call with a rule of its own is kept whole, so that its derivative is the rule's, unless something is fed inside it
+    or what it delivers comes from a callback, which would run twice if another fetch needed it, too.
 
     Args:
         program: what is cut.
@@ -59,7 +61,8 @@ def cut(program: Program, fetched: Sequence[Any], fed: Sequence[Any], steps: Seq
         if id(unit) in wanted:
             outputs = [_fresh(out, defined) for out in unit.equation.outvars]
             equations.append(unit.equation.replace(outvars=outputs))
-    constants = [variable for variable in program.constants if variable in seen and variable not in fed]
+    used = seen.difference(fed)
+    constants = [variable for variable in program.constants if variable in used]
     jaxpr = program.jaxpr.replace(
         constvars=constants,
         invars=list(fed),

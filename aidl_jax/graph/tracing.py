@@ -6,6 +6,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,8 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
     specs = tuple(_batched(name, spec) for name, spec in zip(arguments, specs, strict=True))
     try:
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*specs)
-    except (_compat.InconclusiveDimensionOperation, NotImplementedError) as error:
-        if any(_compat.symbols(np.shape(leaf)) for leaf in jax.tree.leaves(specs)):
+    except Exception as error:
+        if isinstance(error, _compat.InconclusiveDimensionOperation) or _can_be_traced_at_a_size(fn, specs):
             raise _needs_size(error) from error
         raise
     leaves = [_leaves(name, spec) for name, spec in zip(arguments, specs, strict=True)]
@@ -82,7 +83,9 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
     ]
     name = clean(getattr(fn, "__name__", type(fn).__name__))
     structures = dict(zip(arguments, map(jax.tree.structure, specs), strict=True))
-    return build(name, closed, names, kinds, jax.tree.structure(shapes), structures)
+    graph = build(name, closed, names, kinds, jax.tree.structure(shapes), structures)
+    _check_values(graph)
+    return graph
 
 
 def build(
@@ -105,7 +108,7 @@ def build(
     """
     program = flatten(closed)
     is_gradient = gradient_steps(program)
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     given = [
         (variable, unique(one, taken), kind) for variable, one, kind in zip(program.inputs, inputs, kinds, strict=True)
     ]
@@ -135,11 +138,16 @@ def build(
 def _name(step: Step, is_gradient: bool) -> str:
     if is_gradient:
         scopes: tuple[str, ...] = ("gradients", *step.scopes)
-    elif not step.scopes and _is_update(step):
-        scopes = ("optimizer",)
+    elif _is_update(step) and not _is_named(step):
+        scopes = ("optimizer", *step.scopes)
     else:
         scopes = step.scopes
     return clean("/".join([*scopes, step.equation.primitive.name]))
+
+
+def _is_named(step: Step) -> bool:
+    """Whether a `jax.named_scope` is around a step, as opposed to calls of functions only."""
+    return any(_compat.name_stack(equation)[0] for equation in (step.equation, *step.callers))
 
 
 def _is_update(step: Step) -> bool:
@@ -170,7 +178,8 @@ def _operation(step: Step, name: str, is_gradient: bool, tensors: dict[Any, Tens
         name=name,
         type=equation.primitive.name,
         operands=tuple(
-            np.asarray(atom.val, atom.aval.dtype)[()] if isinstance(atom, _compat.Literal) else tensors[atom] for atom in equation.invars
+            np.asarray(atom.val, atom.aval.dtype)[()] if isinstance(atom, _compat.Literal) else tensors[atom]
+            for atom in equation.invars
         ),
         outputs=tuple(tensors[variable] for variable in equation.outvars),
         attributes=equation.params,
@@ -188,8 +197,22 @@ def _source(step: Step) -> Source | None:
 
 
 def _frames(step: Step) -> list[Source]:
+    """The lines from the innermost one out, as far as the function that is traced."""
     equations = (step.equation, *reversed(step.callers))
-    return [Source(*frame) for equation in equations for frame in _compat.source_frames(equation)]
+    found: list[Source] = []
+    for equation, caller in zip(equations, (*equations[1:], None), strict=True):
+        frames = takewhile(lambda frame: frame[0] != __file__, _compat.source_frames(equation))
+        found += _inside(caller, [Source(*frame) for frame in frames])
+    return found
+
+
+def _inside(caller: Any, frames: list[Source]) -> list[Source]:
+    """The lines inside of a jitted function; JAX 0.8 tells those around it, too, of the first call ever."""
+    called = _compat.callee(caller) if caller is not None else None
+    if called is None or called.scope is None:
+        return frames
+    own = [number for number, one in enumerate(frames, 1) if one.function.rpartition(".")[2] == called.scope]
+    return frames[: own[0]] if own else []
 
 
 def _body(name: str, closed: _compat.ClosedJaxpr, equation: Any) -> Graph:
@@ -248,7 +271,25 @@ def _batched(argument: str, spec: Any) -> Any:
 _SCOPE = export.SymbolicScope()
 
 
+def _check_values(graph: Graph) -> None:
+    """Raises `GraphError` where something is not a value: what is written into it would be lost in a cut."""
+    for operation in graph.operations():
+        if any(_compat.is_reference(graph.variable_of[out.name]) for out in operation.outputs):
+            raise GraphError(
+                f"{operation.name!r} is an array that is changed in place, not a value",
+                where=str(operation.source) if operation.source else None,
+                fix="write a function from the old value to the new one: old.at[...].set(part) in place of ref[...] = part",
+            )
+
+
 def _check_dtype(name: str, dtype: Any) -> None:
+    if not any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_, jax.dtypes.extended)):
+        raise GraphError(
+            "JAX has no such dtype",
+            given=f"{dtype} for {name}",
+            expected="numbers, booleans or keys",
+            fix="convert it to numbers before, or leave it out",
+        )
     if not jnp.issubdtype(dtype, jax.dtypes.extended) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
         narrow = jax.dtypes.canonicalize_dtype(dtype)
         raise GraphError(
@@ -257,6 +298,23 @@ def _check_dtype(name: str, dtype: Any) -> None:
             expected=str(narrow),
             fix=f"give it as {narrow}, or call jax.config.update('jax_enable_x64', True) first",
         )
+
+
+def _can_be_traced_at_a_size(fn: Callable[..., Any], specs: Sequence[Any]) -> bool:
+    """Whether a function that cannot be traced for every size can be for one: what it lacks is the size."""
+    if not any(_compat.symbols(np.shape(leaf)) for leaf in jax.tree.leaves(specs)):
+        return False
+    try:
+        jax.eval_shape(fn, *jax.tree.map(_at_a_size, specs))
+    except Exception:
+        return False
+    return True
+
+
+def _at_a_size(spec: Any) -> Any:
+    """A spec with a size in place of each symbol that can be divided by most small numbers."""
+    shape = np.shape(spec)
+    return jax.ShapeDtypeStruct(_compat.at_size(shape, 24), spec.dtype) if _compat.symbols(shape) else spec
 
 
 def _needs_size(error: Exception) -> GraphError:
