@@ -26,6 +26,7 @@ __all__ = [
     "KeyReuseError",
     "Literal",
     "Var",
+    "at_highest_precision",
     "at_size",
     "attributes",
     "bodies",
@@ -224,6 +225,30 @@ def holds_jaxpr(parameter: Any) -> bool:
     """Whether an equation's parameter is a function that was traced, or several."""
     parts = parameter if isinstance(parameter, tuple | list) else (parameter,)
     return any(isinstance(part, ClosedJaxpr | Jaxpr) for part in parts)
+
+
+def at_highest_precision(jaxpr: Any) -> Any:
+    """A traced function whose matrix products that name no precision are at the highest, inner ones too.
+
+    JAX looks at `jax.default_matmul_precision` only while it traces.
+    """
+    if isinstance(jaxpr, ClosedJaxpr):
+        return ClosedJaxpr(at_highest_precision(jaxpr.jaxpr), jaxpr.consts)
+    if not isinstance(jaxpr, Jaxpr):
+        return jaxpr
+    return jaxpr.replace(eqns=[equation.replace(params=_at_highest(equation.params)) for equation in jaxpr.eqns])
+
+
+def _at_highest(params: dict[str, Any]) -> dict[str, Any]:
+    changed = dict(params)
+    for name, given in params.items():
+        if isinstance(given, ClosedJaxpr | Jaxpr):
+            changed[name] = at_highest_precision(given)
+        elif type(given) in (tuple, list):
+            changed[name] = type(given)(map(at_highest_precision, given))
+        elif name == "precision" and given is None:
+            changed[name] = (jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)
+    return changed
 
 
 def name_stack(equation: Any) -> tuple[tuple[str, ...], frozenset[str]]:

@@ -12,11 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aidl_jax._compat import holds_jaxpr
+from aidl_jax._compat import Literal, holds_jaxpr
 from aidl_jax.errors import GraphError
 from aidl_jax.graph.feeding import slots_of
+from aidl_jax.graph.flatten import Program
+from aidl_jax.graph.gaps import as_numbers, gap
 from aidl_jax.graph.nodes import Operation, Tensor, describe
-from aidl_jax.graph.slicing import reached
+from aidl_jax.graph.running import run
 
 if TYPE_CHECKING:
     from aidl_jax.graph.graph import Graph
@@ -34,7 +36,7 @@ class Difference:
         what: how they differ, in words.
         values: what the two operations give for the feeds; None without feeds, or where there is only one of them.
         outputs: the largest difference between what the two functions return for the feeds; None without feeds, or
-            where they return arrays of other shapes.
+            where they return arrays of other shapes or dtypes.
     """
 
     here: Operation | None
@@ -45,11 +47,11 @@ class Difference:
 
     def __str__(self) -> str:
         lines = [self.what]
-        for side, one in (("here", self.here), ("there", self.there)):
-            lines.append(f"  {side + ':':<7}{_told(one)}")
+        if self.here or self.there:
+            lines += [f"  here:  {_told(self.here)}", f"  there: {_told(self.there)}"]
         if self.values:
             lines += [
-                f"  {side + ':':<7}{np.asarray(value)}"
+                f"  {side + ':':<7}{as_numbers(value)}"
                 for side, value in zip(("here", "there"), self.values, strict=True)
             ]
         if self.outputs is not None:
@@ -60,14 +62,17 @@ class Difference:
 def diff(graph: Graph, other: Graph, feeds: Mapping[Any, Any] | None) -> Difference | None:
     """See `Graph.diff`."""
     ours, theirs = _fingerprints(graph), _fingerprints(other)
-    here = next((graph.nodes[name] for name, mark in ours.items() if mark not in theirs.values()), None)
-    there = next((other.nodes[name] for name, mark in theirs.items() if mark not in ours.values()), None)
+    here, there = _first_not_in(graph, ours, set(theirs.values())), _first_not_in(other, theirs, set(ours.values()))
     if here is None and there is None and _returned(graph, ours) == _returned(other, theirs):
         return None
     what = _what(here, there)
     if feeds is None:
         return Difference(here, there, what)
     return Difference(here, there, what, *_values(graph, other, feeds, here, there))
+
+
+def _first_not_in(graph: Graph, marks: Mapping[str, str], known: set[str]) -> Operation | None:
+    return next((graph.nodes[name] for name, mark in marks.items() if mark not in known), None)
 
 
 def _what(here: Operation | None, there: Operation | None) -> str:
@@ -77,10 +82,16 @@ def _what(here: Operation | None, there: Operation | None) -> str:
         return "one function does what the other does, and more"
     if here.type != there.type:
         return f"the first operations that differ are of different types: {here.type} and {there.type}"
+    for name in here.bodies.keys() & there.bodies.keys():
+        inner = diff(here.bodies[name], there.bodies[name], None)
+        if inner:
+            return f"both have a {here.type}; in its {name}, {inner}"
+    if here.type == "constant":
+        return "the first operations that differ are both constants, of different values"
     ours, theirs = _attributes(here), _attributes(there)
     other = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if other:
-        told = ", ".join(f"{name} is {ours.get(name)} and {theirs.get(name)}" for name in other)
+        told = ", ".join(f"{name} is {_shown(ours, name)} and {_shown(theirs, name)}" for name in other)
         return f"the first operations that differ are both {here.type}, set differently: {told}"
     if [out.shape for out in here.outputs] != [out.shape for out in there.outputs]:
         return f"the first operations that differ are both {here.type}, of different shapes"
@@ -91,20 +102,29 @@ def _values(
     graph: Graph, other: Graph, feeds: Mapping[Any, Any], here: Operation | None, there: Operation | None
 ) -> tuple[tuple[Any, Any] | None, float | None]:
     ours = _by_argument(graph, feeds)
+    if [(one.shape, one.dtype) for one in _inputs(graph)] != [(one.shape, one.dtype) for one in _inputs(other)]:
+        raise GraphError(
+            "values can be compared only of functions that take the same arguments",
+            given=", ".join(map(str, _inputs(other))) or "no argument",
+            expected=", ".join(map(str, _inputs(graph))) or "no argument",
+            fix="trace both with the same specs, or compare them without feeds",
+        )
     theirs = dict(zip([one.name for one in _inputs(other)], ours.values(), strict=True))
-    with jax.default_matmul_precision("highest"):
-        returned = graph.run(graph.outputs, ours), other.run(other.outputs, theirs)
-        pair = None
-        if here and there and here.outputs and there.outputs:
-            pair = graph.run(here.outputs[0], ours), other.run(there.outputs[0], theirs)
+    returned = _run(graph, graph.outputs, ours), _run(other, other.outputs, theirs)
+    pair = None
+    if here and there and here.outputs and there.outputs:
+        pair = _run(graph, here.outputs[0], ours), _run(other, there.outputs[0], theirs)
     return pair, _largest(*map(jax.tree.leaves, returned))
 
 
+def _run(graph: Graph, fetches: Any, feeds: Mapping[str, Any]) -> Any:
+    return run(graph, fetches, feeds, None, at_highest=True)
+
+
 def _largest(ours: Sequence[Any], theirs: Sequence[Any]) -> float | None:
-    if [one.shape for one in ours] != [one.shape for one in theirs]:
+    if [(one.shape, one.dtype) for one in ours] != [(one.shape, one.dtype) for one in theirs]:
         return None
-    gaps = [np.abs(np.asarray(one, float) - np.asarray(two, float)) for one, two in zip(ours, theirs, strict=True)]
-    return float(max((gap.max() for gap in gaps if gap.size), default=0.0))
+    return max((gap(*pair) for pair in zip(ours, theirs, strict=True)), default=0.0)
 
 
 def _by_argument(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, Any]:
@@ -118,7 +138,7 @@ def _by_argument(graph: Graph, feeds: Mapping[Any, Any]) -> dict[str, Any]:
     if missing or len(given) > len(_inputs(graph)):
         raise GraphError(
             "to compare values, every argument is fed and nothing else",
-            given=", ".join(map(repr, given)),
+            given=", ".join(map(repr, given)) or "nothing",
             expected=", ".join(repr(one.name) for one in _inputs(graph)),
             fix="feed the arguments of the first function; the other gets the same in the same order",
         )
@@ -137,17 +157,26 @@ def _fingerprints(graph: Graph) -> dict[str, str]:
     marks: dict[str, str] = {}
     for number, tensor in enumerate(_inputs(graph)):
         marks[tensor.operation] = _mark("input", number, describe(tensor.shape, tensor.dtype))
-    seen, _ = reached(graph.program, graph.program.outputs, ())
+    needed = _needed(graph.program)
     for operation in graph.operations():
         if operation.type == "constant":
             marks[operation.name] = _mark(
                 _constant(graph.program.constants[graph.variable_of[operation.outputs[0].name]])
             )
-        elif operation.name not in marks and any(graph.variable_of[out.name] in seen for out in operation.outputs):
+        elif operation.name not in marks and any(graph.variable_of[out.name] in needed for out in operation.outputs):
             operands = [_operand(one, marks) for one in operation.operands]
             shapes = [describe(out.shape, out.dtype) for out in operation.outputs]
             marks[operation.name] = _mark(operation.type, _attributes(operation), operands, shapes)
     return marks
+
+
+def _needed(program: Program) -> set[Any]:
+    """What the outputs depend on, calls with a rule of their own written out."""
+    needed = set(program.outputs)
+    for step in reversed(program.steps):
+        if not needed.isdisjoint(step.equation.outvars):
+            needed.update(one for one in step.equation.invars if not isinstance(one, Literal))
+    return needed
 
 
 def _operand(one: Any, marks: Mapping[str, str]) -> Any:
@@ -168,9 +197,24 @@ def _attributes(operation: Operation) -> dict[str, str]:
     plain = {
         name: re.sub(r" at 0x[0-9a-f]+", "", repr(value))
         for name, value in operation.attributes.items()
-        if not callable(value) and not holds_jaxpr(value)
+        if not callable(value) and not holds_jaxpr(value)  # callbacks are told apart by `_called`
     }
-    return plain | {name: _mark(_returned(body, _fingerprints(body))) for name, body in operation.bodies.items()}
+    return (
+        plain
+        | _called(operation)
+        | {name: _mark(_returned(body, _fingerprints(body))) for name, body in operation.bodies.items()}
+    )
+
+
+def _shown(attributes: Mapping[str, str], name: str) -> str:
+    return attributes.get(name, "not set").partition("#")[0]
+
+
+def _called(operation: Operation) -> dict[str, str]:
+    """The Python function that a callback calls: the same object, or another one."""
+    callback = operation.attributes.get("callback")
+    function = getattr(callback, "callback_func", callback)
+    return {} if function is None else {"callback": f"{getattr(function, '__qualname__', function)}#{id(function)}"}
 
 
 def _mark(*parts: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cmath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from aidl_jax.graph.nodes import Operation, Tensor, describe
 if TYPE_CHECKING:
     from aidl_jax.graph.graph import Graph
 
-__all__ = ["Slot", "as_array", "check_fit", "slots_of", "target"]
+__all__ = ["NUMBERS", "Slot", "as_array", "check_feeds", "check_fit", "held", "slots_of", "target"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,18 @@ class Slot:
                 fix="feed a tree of the same structure, or single tensors by their names",
             )
         return leaves
+
+
+def check_feeds(graph: Graph, feeds: Any) -> None:
+    """Raises `GraphError` where feeds are not values by name."""
+    if not isinstance(feeds, Mapping):
+        first = next(iter(graph.arguments), "x")
+        raise GraphError(
+            "feeds are not values by name",
+            given=type(feeds).__name__,
+            expected="a dict",
+            fix=f"feed {{{first!r}: ...}}",
+        )
 
 
 def slots_of(graph: Graph, feeds: Iterable[Any]) -> list[Slot]:
@@ -118,20 +130,27 @@ def as_array(tensor: Tensor, value: Any) -> Any:
     """A Python number as an array of the tensor's dtype, where that can hold it; everything else as it is."""
     if type(value) not in NUMBERS:
         return value
-    if jnp.issubdtype(tensor.dtype, NUMBERS[type(value)]):
-        try:
-            with np.errstate(over="ignore"):
-                array = np.asarray(value, tensor.dtype)
-        except (OverflowError, TypeError):  # TypeError: too large a number for bfloat16
-            array = None
-        if array is not None and _holds(array, value):
-            return array
-    raise GraphError(
-        f"the feed for {tensor.name!r} does not fit its dtype",
-        given=repr(value),
-        expected=describe(tensor.shape, tensor.dtype),
-        fix="feed a number that it can hold exactly, or trace it with another dtype",
-    )
+    array = held(value, tensor.dtype)
+    if array is None:
+        raise GraphError(
+            f"the feed for {tensor.name!r} does not fit its dtype",
+            given=repr(value),
+            expected=describe(tensor.shape, tensor.dtype),
+            fix=_made(tensor, "feed a number that it can hold exactly, or trace it with another dtype"),
+        )
+    return array
+
+
+def held(value: Any, dtype: Any) -> Any:
+    """A Python number as an array of a dtype; None where the dtype cannot hold it."""
+    if not jnp.issubdtype(dtype, NUMBERS[type(value)]):
+        return None
+    try:
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype)
+    except (OverflowError, TypeError):  # TypeError: too large a number for bfloat16
+        return None
+    return array if _holds(array, value) else None
 
 
 def _holds(array: Any, value: Any) -> bool:
@@ -151,7 +170,7 @@ def check_fit(tensors: Sequence[Tensor], values: Sequence[Any]) -> None:
                 f"the feed for {tensor.name!r} is not an array",
                 given=repr(value),
                 expected=_told(tensor),
-                fix=f"feed np.asarray(value, np.{tensor.dtype})",
+                fix=_made(tensor, f"feed jnp.asarray(value, {str(tensor.dtype)!r})"),
             )
         if shape != tensor.sizes and not _sizes_fit(tensor, shape, sizes):
             raise GraphError(
@@ -165,8 +184,14 @@ def check_fit(tensors: Sequence[Tensor], values: Sequence[Any]) -> None:
                 f"the feed for {tensor.name!r} has another dtype",
                 given=describe(shape, dtype),
                 expected=_told(tensor),
-                fix=f"feed it as value.astype({str(tensor.dtype)!r})",
+                fix=_made(tensor, f"feed it as np.asarray(value).astype({str(tensor.dtype)!r})"),
             )
+
+
+def _made(tensor: Tensor, fix: str) -> str:
+    if jnp.issubdtype(tensor.dtype, jax.dtypes.prng_key):
+        return "feed a key made as the traced one was: jax.random.key(seed), or jax.random.wrap_key_data(old_key)"
+    return fix
 
 
 def _told(tensor: Tensor) -> str:

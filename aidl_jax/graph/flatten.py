@@ -82,9 +82,14 @@ class _Around:
         )
 
 
-def flatten(closed: ClosedJaxpr) -> Program:
-    """A traced function's steps, in the order in which they were traced, nested calls written out."""
-    closed = _unwrapped(closed)
+def flatten(closed: ClosedJaxpr, is_jitted: bool = False) -> Program:
+    """A traced function's steps, in the order in which they were traced, nested calls written out.
+
+    Args:
+        closed: what JAX traced.
+        is_jitted: whether the function is jitted itself: it is the same graph without; its one call opens no scope.
+    """
+    closed = _unwrapped(closed) if is_jitted else closed
     writer = _Writer()
     environment = writer.constants_of(closed) | {variable: variable for variable in closed.jaxpr.invars}
     writer.write(closed.jaxpr, environment, _Around())

@@ -9,6 +9,7 @@ from typing import Any
 
 from aidl_jax.errors import GraphError
 from aidl_jax.graph.diff import Difference, diff
+from aidl_jax.graph.feeding import check_feeds
 from aidl_jax.graph.flatten import Program, Step
 from aidl_jax.graph.inspection import Inspection, inspect
 from aidl_jax.graph.nodes import Operation, Tensor
@@ -26,6 +27,12 @@ class Graph:
     Args:
         name: the function's name.
         outputs: what the function returns, each array in it as the tensor that holds it.
+        arguments: for each argument its tree structure and its tensors.
+        nodes: the operations by name.
+        steps: JAX's equation for each operation that is one.
+        program: the flat function that cuts are made of.
+        variable_of: the flat function's variable for each tensor's name.
+        compiled: what was compiled so far, by fetches, fed names and device.
     """
 
     name: str
@@ -65,6 +72,10 @@ class Graph:
         Raises:
             GraphError: there is none of that name.
         """
+        if not isinstance(name, str):
+            raise GraphError(
+                "a graph is asked by name", given=repr(name), fix="graph['name'], or graph.operations() for all of them"
+            )
         operation, colon, index = name.partition(":")
         found = self.nodes.get(operation)
         if found is None:
@@ -114,7 +125,8 @@ class Graph:
         >>> float(graph.run("sqrt", {"x": 9.0})), float(graph.run("add:0", {"sqrt:0": 10.0}))
         (3.0, 11.0)
         """
-        return run(self, fetches, feeds or {}, device)
+        check_feeds(self, {} if feeds is None else feeds)
+        return run(self, fetches, {} if feeds is None else feeds, device)
 
     def function(self, fetches: Any, feeds: Sequence[Any] = ()) -> Callable[..., Any]:
         """The part of the graph from some tensors to others as a compiled function: `jax.jit`'s own callable.
@@ -129,6 +141,12 @@ class Graph:
         >>> float(graph.function("add", ["sqrt"])(10.0))
         11.0
         """
+        if isinstance(feeds, str | Mapping):
+            raise GraphError(
+                "the feeds of a function are a list of names",
+                given=repr(feeds),
+                fix=f"write {[*feeds] if isinstance(feeds, Mapping) else [feeds]!r}",
+            )
         return function(self, fetches, tuple(feeds))
 
     def inspect(self, feeds: Mapping[Any, Any], *, device: Any = None) -> Inspection:
@@ -145,6 +163,7 @@ class Graph:
         >>> seen.first_nan.operation.name
         'log'
         """
+        check_feeds(self, feeds)
         return inspect(self, feeds, device)
 
     def diff(self, other: Graph, feeds: Mapping[Any, Any] | None = None) -> Difference | None:
@@ -163,6 +182,12 @@ class Graph:
         >>> one.diff(one), one.diff(two).here.name
         (None, 'add')
         """
+        if not isinstance(other, Graph):
+            raise GraphError(
+                "a graph is compared with a graph", given=type(other).__name__, fix="graph.diff(trace(other, ...))"
+            )
+        if feeds is not None:
+            check_feeds(self, feeds)
         return diff(self, other, feeds)
 
     def table(self, scope: str = "") -> str:

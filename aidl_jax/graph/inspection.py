@@ -12,6 +12,7 @@ import numpy as np
 
 from aidl_jax.graph.feeding import target
 from aidl_jax.graph.nodes import Operation, Tensor, describe
+from aidl_jax.graph.running import run
 
 if TYPE_CHECKING:
     from aidl_jax.graph.graph import Graph
@@ -56,7 +57,10 @@ class Birth(NamedTuple):
     def __str__(self) -> str:
         inside = "".join(f", in iteration {number} of {name!r}" for name, number in reversed(self.around))
         where = f" at {self.operation.source}" if self.operation.source else ""
-        given = "; ".join(map(str, self.inputs)) or "no input"
+        is_constant = self.operation.type == "constant"
+        given = "; ".join(map(str, self.inputs)) or (
+            "an array that the function closes over" if is_constant else "numbers"
+        )
         return f"the first {self.kind} is born in {self.operation.name!r}{inside}{where}, from {given}"
 
 
@@ -102,12 +106,11 @@ class Inspection:
 def inspect(graph: Graph, feeds: Mapping[Any, Any], device: Any = None) -> Inspection:
     """See `Graph.inspect`."""
     names = [out.name for operation in graph.operations() for out in operation.outputs]
-    with jax.default_matmul_precision("highest"):
-        computed = graph.run(names, feeds, device=device)
+    computed = run(graph, names, feeds, device, at_highest=True)
     values = dict(zip(names, computed, strict=True))
     summaries = {name: summarize(name, value) for name, value in values.items()}
     births = [_first(graph, values, summaries, kind) for kind in ("NaN", "Inf")]
-    (used,) = computed[-1].devices() if computed else (jax.devices()[0],)
+    used = next((at for one in computed if isinstance(one, jax.Array) for at in one.devices()), jax.devices()[0])
     return Inspection(graph, values, summaries, births[0], births[1], used)
 
 
@@ -136,7 +139,8 @@ def _first(graph: Graph, values: Mapping[str, Any], summaries: Mapping[str, Summ
         return bool(summary.nans if kind == "NaN" else summary.infs)
 
     for operation in graph.operations():
-        if operation.inputs and any(map(has, operation.outputs)) and not any(map(has, operation.inputs)):
+        is_given = operation.type in ("placeholder", "variable")
+        if not is_given and any(map(has, operation.outputs)) and not any(map(has, operation.inputs)):
             given = [values[one.name] if isinstance(one, Tensor) else one for one in operation.operands]
             return _inside(operation, given, kind) or Birth(
                 kind, operation, tuple(summaries[name] for name in dict.fromkeys(one.name for one in operation.inputs))
@@ -162,6 +166,10 @@ def _iterations(operation: Operation, given: Sequence[Any]) -> Iterator[tuple[Gr
         yield from unroll(operation, given)
 
 
+def _run(body: Graph, fetches: Any, given: Sequence[Any]) -> Any:
+    return run(body, fetches, dict(zip(body.arguments, given, strict=True)), None, at_highest=True)
+
+
 def _scan(operation: Operation, given: Sequence[Any]) -> Iterator[tuple[Graph, Sequence[Any]]]:
     params, body = operation.attributes, operation.bodies["body"]
     consts, carry_end = params["num_consts"], params["num_consts"] + params["num_carry"]
@@ -170,16 +178,16 @@ def _scan(operation: Operation, given: Sequence[Any]) -> Iterator[tuple[Graph, S
     for number in reversed(order) if params["reverse"] else order:
         feeds = [*given[:consts], *carry, *(jnp.asarray(one)[number] for one in given[carry_end:])]
         yield body, feeds
-        carry = body.run(jax.tree.leaves(body.outputs)[: len(carry)], dict(zip(body.arguments, feeds, strict=True)))
+        carry = _run(body, jax.tree.leaves(body.outputs)[: len(carry)], feeds)
 
 
 def _while(operation: Operation, given: Sequence[Any]) -> Iterator[tuple[Graph, Sequence[Any]]]:
     condition, body = operation.bodies["cond"], operation.bodies["body"]
     start, stop = operation.attributes["cond_nconsts"], operation.attributes["body_nconsts"]
     consts, carry = given[start : start + stop], list(given[start + stop :])
-    while condition.run(condition.outputs, dict(zip(condition.arguments, [*given[:start], *carry], strict=True)))[0]:
+    while _run(condition, condition.outputs, [*given[:start], *carry])[0]:
         yield body, [*consts, *carry]
-        carry = body.run(body.outputs, dict(zip(body.arguments, [*consts, *carry], strict=True)))
+        carry = _run(body, body.outputs, [*consts, *carry])
 
 
 def _cond(operation: Operation, given: Sequence[Any]) -> Iterator[tuple[Graph, Sequence[Any]]]:

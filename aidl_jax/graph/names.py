@@ -36,7 +36,7 @@ def clean(name: str) -> str:
     >>> clean("my layer <1>"), clean("/add")
     ('my_layer__1_', 'add')
     """
-    parts = re.sub(r"[^A-Za-z0-9_.\-/]", "_", name).split("/")
+    parts = re.sub(r"[^\w.\-/]", "_", name).split("/")
     return "/".join(part for part in parts if part) or "_"
 
 

@@ -57,6 +57,7 @@ def check_order(order: Iterable[str], inputs: Mapping[str, Iterable[str]]) -> No
 
     >>> check_order(["x", "y"], {"y": ["x"], "x": []})
     """
+    topological_order(inputs)  # a cycle, or a node that is not there, is told before the order is looked at
     seen: set[str] = set()
     for name in order:
         if name not in inputs:

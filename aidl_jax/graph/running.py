@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
-from aidl_jax._compat import calls_python, equations, export_platform, jaxpr_as_fun, symbols
+from aidl_jax._compat import at_highest_precision, calls_python, equations, export_platform, jaxpr_as_fun, symbols
 from aidl_jax.errors import GraphError
 from aidl_jax.graph.feeding import Slot, as_array, check_fit, slots_of, target
 from aidl_jax.graph.nodes import Operation, Tensor, describe
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["find_device", "function", "run"]
 
 
-class Compiled(NamedTuple):
+class Prepared(NamedTuple):
     """What one combination of fetches, fed names and device compiled to."""
 
     feeds: tuple[Any, ...]
@@ -29,12 +29,12 @@ class Compiled(NamedTuple):
     device: Any
 
 
-def run(graph: Graph, fetches: Any, feeds: Mapping[Any, Any], device: Any) -> Any:
-    """See `Graph.run`."""
-    key = (fetches if type(fetches) is str else _key(graph, fetches), frozenset(feeds), device)
+def run(graph: Graph, fetches: Any, feeds: Mapping[Any, Any], device: Any, at_highest: bool = False) -> Any:
+    """See `Graph.run`; at the highest precision of matrix products where results are compared."""
+    key = (fetches if type(fetches) is str else _key(graph, fetches), frozenset(feeds), device, at_highest)
     compiled = graph.compiled.get(key)
     if compiled is None:
-        compiled = graph.compiled[key] = _compile(graph, fetches, feeds, device)
+        compiled = graph.compiled[key] = _prepare(graph, fetches, feeds, device, at_highest)
     values: list[Any] = []
     for name, slot in zip(compiled.feeds, compiled.slots, strict=True):
         values += slot.leaves(feeds[name])
@@ -46,15 +46,22 @@ def run(graph: Graph, fetches: Any, feeds: Mapping[Any, Any], device: Any) -> An
         return compiled.call(*jax.device_put(values, compiled.device))
 
 
-def _compile(graph: Graph, fetches: Any, feeds: Iterable[Any], device: Any) -> Compiled:
+def _prepare(graph: Graph, fetches: Any, feeds: Iterable[Any], device: Any, at_highest: bool) -> Prepared:
     found = None if device is None else find_device(device)
     slots = slots_of(graph, feeds)
     tensors = [tensor for slot in slots for tensor in slot.tensors]
-    return Compiled(tuple(feeds), slots, tensors, jax.jit(_flat(graph, fetches, slots, found)), found)
+    return Prepared(tuple(feeds), slots, tensors, jax.jit(_flat(graph, fetches, slots, found, at_highest)), found)
 
 
 def function(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
     """See `Graph.function`."""
+    key = ("function", _key(graph, fetches), feeds)
+    if key not in graph.compiled:
+        graph.compiled[key] = jax.jit(_structured(graph, fetches, feeds))
+    return graph.compiled[key]
+
+
+def _structured(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
     slots = slots_of(graph, feeds)
     flat = _flat(graph, fetches, slots, None)
 
@@ -69,17 +76,19 @@ def function(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., 
         return flat(*(leaf for slot, value in zip(slots, values, strict=True) for leaf in slot.leaves(value)))
 
     call.__name__ = call.__qualname__ = graph.name
-    return jax.jit(call)
+    return call
 
 
-def _flat(graph: Graph, fetches: Any, slots: Sequence[Slot], device: Any) -> Callable[..., Any]:
+def _flat(
+    graph: Graph, fetches: Any, slots: Sequence[Slot], device: Any, at_highest: bool = False
+) -> Callable[..., Any]:
     """The cut as a function of flat values that returns what is fetched, in its structure."""
     leaves, structure = jax.tree.flatten(fetches)
     targets = [target(graph, leaf) for leaf in leaves]
     tensors = [target for target in targets if isinstance(target, Tensor)]
     acts = [target for target in targets if isinstance(target, Operation)]
     fed = [tensor for slot in slots for tensor in slot.tensors]
-    body = _cut(graph, tensors, acts, fed, device)
+    body = _cut(graph, tensors, acts, fed, device, at_highest)
 
     def call(*values: Any) -> Any:
         check_fit(fed, values)
@@ -91,7 +100,12 @@ def _flat(graph: Graph, fetches: Any, slots: Sequence[Slot], device: Any) -> Cal
 
 
 def _cut(
-    graph: Graph, tensors: Sequence[Tensor], acts: Sequence[Operation], fed: Sequence[Tensor], device: Any
+    graph: Graph,
+    tensors: Sequence[Tensor],
+    acts: Sequence[Operation],
+    fed: Sequence[Tensor],
+    device: Any,
+    at_highest: bool,
 ) -> Callable[..., Any]:
     variables = graph.variable_of
     outputs, inputs = [variables[one.name] for one in tensors], [variables[one.name] for one in fed]
@@ -100,6 +114,8 @@ def _cut(
     _check_missing(graph, seen.intersection(graph.program.inputs).difference(inputs), [*tensors, *acts])
     _check_use(graph, [one for one, variable in zip(fed, inputs, strict=True) if variable not in seen])
     closed = cut(graph.program, outputs, inputs, steps)
+    if at_highest:
+        closed = at_highest_precision(closed)
     free = {name for equation in equations(closed.jaxpr) for name in _symbols(equation)}
     if not free:
         return jaxpr_as_fun(closed)

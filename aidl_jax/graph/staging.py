@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aidl_jax._compat import callee, equations
 from aidl_jax.errors import GraphError
 from aidl_jax.graph.costs import Calls, Compiled, Lowered, Memory, Stages, Traced
+from aidl_jax.graph.gaps import gap
 from aidl_jax.graph.nodes import Source
 from aidl_jax.graph.optimised import count
 from aidl_jax.graph.tracing import LIBRARIES
@@ -161,20 +161,7 @@ def _difference(expected: Any, result: Any) -> float:
             expected=_shapes(expected),
             fix="make it a function of its arguments alone",
         )
-    return float(np.max([_gap(*pair) for pair in zip(left, right, strict=True)], initial=0.0))
-
-
-def _gap(left: Any, right: Any) -> float:
-    """The largest absolute difference between two arrays; where both are NaN, or both the same infinity, none."""
-    one, other = (np.asarray(jax.random.key_data(side) if _is_key(side) else side) for side in (left, right))
-    wide = np.complex128 if np.iscomplexobj(one) else np.float64
-    one, other = one.astype(wide), other.astype(wide)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    return float(np.max(np.abs(np.where(same, 0, one) - np.where(same, 0, other)), initial=0.0))
-
-
-def _is_key(value: Any) -> bool:
-    return jnp.issubdtype(getattr(value, "dtype", np.float32), jax.dtypes.prng_key)
+    return float(np.max([gap(*pair) for pair in zip(left, right, strict=True)], initial=0.0))
 
 
 def _shapes(tree: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from aidl_jax.errors import GraphError, close_matches
+from aidl_jax.graph.feeding import NUMBERS, held
 from aidl_jax.graph.nodes import describe
 
 __all__ = ["assign", "assign_add", "assign_sub"]
@@ -32,21 +33,7 @@ def assign(state: Mapping[str, Any], name: str, value: Any) -> tuple[dict[str, A
     >>> int(new["v"]), int(value), int(state["v"])
     (7, 7, 1)
     """
-    old = _variable(state, name)
-    new = (
-        jnp.asarray(value, old.dtype)
-        if isinstance(value, int) and jnp.issubdtype(old.dtype, jnp.number)
-        else jnp.asarray(value)
-    )
-    if new.weak_type and jnp.result_type(old, new) == old.dtype:
-        new = new.astype(old.dtype)
-    if (new.shape, new.dtype) != (old.shape, old.dtype):
-        raise GraphError(
-            f"a variable keeps its shape and dtype, and {name!r} would change",
-            given=describe(new.shape, new.dtype),
-            expected=describe(old.shape, old.dtype),
-            fix="assign a value like the one that is there, or make a state of your own with {**state, name: value}",
-        )
+    new = _like(name, _variable(state, name), value)
     return _replaced(state, name.split("/"), new), new
 
 
@@ -63,7 +50,8 @@ def assign_add(state: Mapping[str, Any], name: str, amount: Any) -> tuple[dict[s
     >>> int(result), int(state["v"])
     (5, 5)
     """
-    return assign(state, name, _variable(state, name) + amount)
+    old = _variable(state, name)
+    return assign(state, name, old + _amount(name, old, amount))
 
 
 def assign_sub(state: Mapping[str, Any], name: str, amount: Any) -> tuple[dict[str, Any], Any]:
@@ -72,7 +60,39 @@ def assign_sub(state: Mapping[str, Any], name: str, amount: Any) -> tuple[dict[s
     >>> int(assign_sub({"v": jnp.int32(5)}, "v", 4)[1])
     1
     """
-    return assign(state, name, _variable(state, name) - amount)
+    old = _variable(state, name)
+    return assign(state, name, old - _amount(name, old, amount))
+
+
+def _like(name: str, old: Any, value: Any) -> Any:
+    """A value that the variable can hold as it is: of its shape and dtype, or a number that fits."""
+    new = held(value, old.dtype) if type(value) in NUMBERS else value
+    shape, dtype = getattr(new, "shape", None), getattr(new, "dtype", None)
+    if (shape, dtype) != (old.shape, old.dtype):
+        raise GraphError(
+            f"a variable keeps its shape and dtype, and {name!r} would change",
+            given=repr(value) if shape is None else describe(shape, dtype),
+            expected=describe(old.shape, old.dtype),
+            fix="assign a value like the one that is there, or make a state of your own with {**state, name: value}",
+        )
+    return jnp.asarray(new)
+
+
+def _amount(name: str, old: Any, amount: Any) -> Any:
+    """An amount of the variable's dtype that can be added without changing the variable's shape."""
+    if not hasattr(amount, "shape"):
+        return _like(name, jnp.zeros((), old.dtype), amount)
+    fits = len(amount.shape) <= len(old.shape) and all(
+        size in (1, there) for size, there in zip(reversed(amount.shape), reversed(old.shape), strict=False)
+    )
+    if not fits or amount.dtype != old.dtype:
+        raise GraphError(
+            f"a variable keeps its shape and dtype, and {name!r} would change",
+            given=f"an amount of {describe(amount.shape, amount.dtype)}",
+            expected=f"one that fits {describe(old.shape, old.dtype)}",
+            fix="give the amount the variable's dtype, and its shape or a single number",
+        )
+    return amount
 
 
 def _variable(state: Mapping[str, Any], name: str) -> Any:
@@ -87,7 +107,15 @@ def _variable(state: Mapping[str, Any], name: str) -> Any:
             given=repr(name),
             fix=f"choose one: {', '.join(map(repr, _names(found, name + '/')))}",
         )
-    return jnp.asarray(found)
+    variable = jnp.asarray(found)
+    if hasattr(found, "dtype") and variable.dtype != found.dtype:
+        raise GraphError(
+            f"JAX would narrow variable {name!r} without a word",
+            given=describe(found.shape, found.dtype),
+            expected=describe(variable.shape, variable.dtype),
+            fix=f"make the state of arrays of {variable.dtype}",
+        )
+    return variable
 
 
 def _names(state: Mapping[str, Any], before: str = "") -> list[str]:

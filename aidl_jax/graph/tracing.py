@@ -62,12 +62,15 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
     if not callable(fn):
         raise GraphError("this is not a function", given=repr(fn), fix="trace(function, spec, ...)")
     arguments = argument_names(fn, len(specs))
+    if isinstance(variables, str):
+        raise GraphError("variables are a list of names", given=repr(variables), fix=f"write [{variables!r}]")
     for variable in variables:
         if variable not in arguments:
             raise GraphError(
                 "there is no such argument", given=f"variables={variable!r}", fix=close_matches(variable, arguments)
             )
     specs = tuple(_batched(name, spec) for name, spec in zip(arguments, specs, strict=True))
+    _check_scopes(specs)
     try:
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*specs)
     except Exception as error:
@@ -83,7 +86,9 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
     ]
     name = clean(getattr(fn, "__name__", type(fn).__name__))
     structures = dict(zip(arguments, map(jax.tree.structure, specs), strict=True))
-    graph = build(name, closed, names, kinds, jax.tree.structure(shapes), structures)
+    graph = build(
+        name, closed, names, kinds, jax.tree.structure(shapes), structures, isinstance(fn, jax.stages.Wrapped)
+    )
     _check_values(graph)
     return graph
 
@@ -95,6 +100,7 @@ def build(
     kinds: Sequence[str],
     outputs: Any,
     arguments: dict[str, Any],
+    is_jitted: bool = False,
 ) -> Graph:
     """The graph of a traced function.
 
@@ -106,7 +112,7 @@ def build(
         outputs: the tree structure of what the function returns.
         arguments: for each argument the tree structure of its inputs, in their order.
     """
-    program = flatten(closed)
+    program = flatten(closed, is_jitted)
     is_gradient = gradient_steps(program)
     taken: dict[str, int] = {}
     given = [
@@ -247,7 +253,7 @@ def _batched(argument: str, spec: Any) -> Any:
         name = leaf_name(argument, path)
         if isinstance(given, bool | int | float | complex):
             return given
-        if not hasattr(given, "shape") or not hasattr(given, "dtype"):
+        if isinstance(given, type) or not hasattr(given, "shape") or not hasattr(given, "dtype"):
             raise GraphError(
                 "a spec has no shape and dtype",
                 given=f"{given!r} for {name}",
@@ -268,7 +274,19 @@ def _batched(argument: str, spec: Any) -> Any:
     return jax.tree_util.tree_map_with_path(leaf, spec)
 
 
-_SCOPE = export.SymbolicScope()
+_SCOPE = export.SymbolicScope()  # one for all graphs, so that a size of one can be fed to another
+
+
+def _check_scopes(specs: Sequence[Any]) -> None:
+    scopes = {size.scope for leaf in jax.tree.leaves(specs) for size in np.shape(leaf) if hasattr(size, "scope")}
+    if len(scopes) > 1:
+        raise GraphError(
+            "sizes that were made apart cannot be used together",
+            given=", ".join(
+                sorted({name for leaf in jax.tree.leaves(specs) for name in _compat.symbols(np.shape(leaf))})
+            ),
+            fix='make all symbols in one call, jax.export.symbolic_shape("batch, time"), and have no None beside them',
+        )
 
 
 def _check_values(graph: Graph) -> None:
@@ -325,7 +343,7 @@ def _needs_size(error: Exception) -> GraphError:
     where = str(Source(at[-1].filename, at[-1].lineno or 0, at[-1].name)) if at else None
     return GraphError(
         "the function needs to know the size of the batch, which is not known until it runs",
-        given=str(error).splitlines()[0].rstrip("."),
+        given=": ".join([type(error).__name__, *str(error).splitlines()[:1]]).rstrip("."),
         where=where,
         fix="trace it with a number in place of None, or write it without asking for the size "
         "(no `if x.shape[0] > 5`, no loop over rows, no jax.random.permutation of the batch)",

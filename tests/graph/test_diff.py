@@ -61,7 +61,7 @@ def test_the_first_operation_that_differs_is_named_on_both_sides():
         (lambda x, w: x - w.sum(), lambda x, w: w.sum() - x, "both sub, of different inputs"),
         (lambda x, w: (x + 1, x * 2), lambda x, w: (x * 2, x + 1), "the operations are the same, what is returned is not"),
         (lambda x, w: [x + 1], lambda x, w: (x + 1,), "the operations are the same, what is returned is not"),
-        (lambda x, w: lax.scan(lambda c, v: (c + v, c), w[0], x), lambda x, w: lax.scan(lambda c, v: (c - v, c), w[0], x), "both scan, set differently: body"),
+        (lambda x, w: lax.scan(lambda c, v: (c + v, c), w[0], x), lambda x, w: lax.scan(lambda c, v: (c - v, c), w[0], x), "both have a scan; in its body, the first operations that differ are of different types: add and sub"),
     ],
 )  # fmt: skip
 def test_how_they_differ_is_said(one, two, what):
@@ -109,3 +109,41 @@ def test_values_with_trees_are_fed_by_position():
     one, two = trace(predict, params, X), trace(forgot, params, X)
     found = one.diff(two, {"params": params, "x": X})
     assert found.there is None and found.here is not None and found.outputs == 4.0
+
+
+@pytest.mark.parametrize("fn", [jax.nn.softplus, jnp.sinc, jax.checkpoint(lambda x: jnp.sin(jnp.sin(x)))])
+def test_calls_with_a_rule_of_their_own_are_compared_inside(fn):
+    x = jnp.ones(3)
+    assert trace(fn, x).diff(trace(fn, x)) is None
+    assert trace(lambda x: fn(x) * 2, x).diff(trace(lambda x: fn(x) * 3, x)).here.type == "mul"
+
+
+def test_callbacks_of_other_functions_differ():
+    def with_callback(function):
+        return trace(lambda x: jax.pure_callback(function, jax.ShapeDtypeStruct((3,), jnp.float32), x), jnp.ones(3))
+
+    assert with_callback(np.sin).diff(with_callback(np.sin)) is None
+    assert with_callback(np.sin).diff(with_callback(np.cos)).what.endswith("set differently: callback is sin and cos")
+
+
+def test_values_that_are_complex_infinite_or_keys():
+    x, key = jnp.ones(3), jax.random.key(0)
+    assert trace(lambda x: x * 1j, x).diff(trace(lambda x: x * 2j, x), {"x": x}).outputs == 1
+    assert trace(lambda x: -x / 0, x).diff(trace(lambda x: -2 * x / 0, x), {"x": x}).outputs == 0
+    folded = [trace(lambda k, n=n: jax.random.fold_in(k, n), key) for n in (1, 2)]
+    assert folded[0].diff(folded[1], {"k": key}).outputs > 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda g: g.diff(jnp.sin), "a graph is compared with a graph: given"),
+        (lambda g: g.diff(g, X), "feeds are not values by name: given"),
+        (lambda g: g.diff(trace(jnp.sin, X), {"x": X, "w": W}), "functions that take the same arguments: given x:0"),
+        (lambda g: g.diff(trace(lambda x, w: x @ w, X, W), {}), "given nothing, expected 'x:0', 'w:0'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_says_why(ask, message):
+    with pytest.raises(GraphError) as error:
+        ask(trace(dense, X, W))
+    assert message in str(error.value)

@@ -188,6 +188,23 @@ def test_custom_rules_are_written_out_and_named():
     }
 
 
+@pytest.mark.oldest
+def test_a_call_that_is_kept_closed_leaves_nothing_behind():
+    @jax.jit
+    def part(x):
+        return x * 2
+
+    def fn(x):
+        y = part(x)
+        return (y, y, x)
+
+    rule = jax.custom_vjp(fn)
+    rule.defvjp(lambda x: (fn(x), None), lambda _, back: (back[0],))
+    graph = trace(lambda x: (part(rule(x)[0]), jax.nn.relu(x)), X)
+    assert names(graph) == ["x", "custom_vjp_call", "part/mul", "relu/max"]
+    assert names(graph["custom_vjp_call"].bodies["body"]) == ["operand_0", "part/mul"]
+
+
 def test_the_outermost_rule_is_named():
     @jax.custom_vjp
     def outer(x):
@@ -228,6 +245,7 @@ def test_every_variable_of_a_program_is_made_once():
     assert set(program.outputs) <= known
 
 
+@pytest.mark.oldest
 def test_a_number_that_is_returned_is_a_constant_with_its_dtype():
     graph = trace(lambda x: {"n": jnp.bfloat16(3), "x": x, "i": 7}, X)
     assert [str(one) for one in graph.constants] == ["constant:0 int32[]", "constant_1:0 bfloat16[]"]

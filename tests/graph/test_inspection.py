@@ -8,6 +8,7 @@ from jax import lax
 
 from aidl_jax.graph import GraphError, trace
 from aidl_jax.graph.inspection import summarize
+from aidl_jax.graph.running import run
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,32 @@ def test_it_works_as_a_session_in_a_shell(normalised):
     assert seen["x"] == seen["x:0"] and float(seen.value("scale")) == 2
     with pytest.raises(GraphError, match="there is no operation of that name: given 'y'"):
         seen["y"]
+
+
+def test_a_nan_that_is_written_into_the_program_is_born_there():
+    x = np.float32([1, -1, 0])
+    written = trace(lambda x: jnp.where(x > 0, x, jnp.full_like(x, jnp.nan)), x).inspect({"x": x})
+    assert written.first_nan.operation.type == "broadcast_in_dim" and "from numbers" in str(written.first_nan)
+    closed_over = jnp.float32([1, jnp.nan, 2])
+    seen = trace(lambda x: x * closed_over, x).inspect({"x": x})
+    assert seen.first_nan.operation.type == "constant"
+    assert "an array that the function closes over" in str(seen.first_nan)
+
+
+def test_values_are_computed_at_the_highest_precision_of_products():
+    def recurrent(w, xs):
+        return lax.scan(lambda c, x: (c @ w + x, c), xs[0], xs)
+
+    graph = trace(recurrent, jnp.ones((3, 3)), jnp.ones((4, 3)))
+    program = {
+        at_highest: jax.jit(lambda w, xs, at=at_highest: run(graph, graph.outputs, {"w": w, "xs": xs}, None, at)).lower(
+            jnp.ones((3, 3)), jnp.ones((4, 3))
+        )
+        for at_highest in (False, True)
+    }
+    assert "HIGHEST" in program[True].as_text() and "HIGHEST" not in program[False].as_text()
+
+
+def test_what_is_no_array_of_jaxs_does_not_stop_it():
+    graph = trace(jax.grad(lambda i, x: (i * x).sum(), allow_int=True), np.int32([1, 2]), np.ones(2, np.float32))
+    assert graph.inspect({"i": np.int32([1, 2]), "x": np.ones(2, np.float32)}).first_nan is None

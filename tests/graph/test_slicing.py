@@ -127,6 +127,16 @@ def test_a_cut_has_the_derivatives_of_the_whole(blocks):
         near(jnp.stack(back(seed)), np.asarray(jnp.stack(expected_back(seed))))
 
 
+@pytest.mark.oldest
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_the_outermost_rule_is_the_one_that_counts(wrapper):
+    fn = WRAPPERS[wrapper](lambda a, b: (a * b, jnp.sin(a)))
+    graph = trace(lambda a, b: fn(a, b), np.float32(0.7), np.float32(-0.4))
+    with jax.disable_jit():
+        got = jax.jacobian(graph.function(graph.outputs, ["a", "b"]), (0, 1))(0.7, -0.4)
+        assert_close(got, jax.jacobian(fn, (0, 1))(0.7, -0.4))
+
+
 def gradient(graph, *feeds):
     return jax.grad(lambda *given: jnp.sum(graph.function(graph.outputs, feeds)(*given)))
 

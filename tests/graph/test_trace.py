@@ -409,3 +409,20 @@ def test_an_error_of_the_function_is_the_functions():
             trace(fn, spec)
     with pytest.raises(TypeError, match="incompatible shapes"):
         trace(lambda x: x + jnp.ones((4, 5)), jax.ShapeDtypeStruct((None, 3), jnp.float32))
+
+
+def test_a_function_that_is_one_call_keeps_the_calls_scope_and_line():
+    def length(x):
+        return jnp.linalg.norm(x)
+
+    names = {operation.name: operation for operation in trace(length, jnp.ones(3)).operations() if operation.inputs}
+    assert set(names) == {"norm/mul", "norm/reduce_sum", "norm/sqrt"}
+    assert all(operation.source.function.endswith("length") for operation in names.values())
+    jitted = [operation.name for operation in trace(jax.jit(length), jnp.ones(3)).operations() if operation.inputs]
+    assert [name.split("/")[0] for name in jitted] in (["norm"] * 3, ["mul", "reduce_sum", "sqrt"])
+
+
+def test_greek_names_stay():
+    graph = trace(lambda θ, σ: θ * σ, 1.0, 2.0)
+    assert [tensor.name for tensor in graph.placeholders] == ["θ:0", "σ:0"]
+    assert float(graph.run("mul", {"θ": 2.0, "σ": 3.0})) == 6
