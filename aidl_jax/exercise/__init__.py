@@ -4,30 +4,33 @@ from aidl_jax.exercise.compare import Failure, compare, expect_error, require, t
 from aidl_jax.exercise.definition import Check, Exercise, Hints, Task, WrongAnswer
 from aidl_jax.exercise.draws import Draw, float32_grid
 from aidl_jax.exercise.expressions import (
+    Expression,
     Student,
     function,
     grad,
-    iterate,
     jit,
     jvp,
     library,
     static,
     stream,
-    value,
     value_and_grad,
     vjp,
     vmap,
 )
+from aidl_jax.exercise.requests import Transcript, call, iterate, operations, value
 
 __all__ = [
     "Check",
     "Draw",
     "Exercise",
+    "Expression",
     "Failure",
     "Hints",
     "Student",
     "Task",
+    "Transcript",
     "WrongAnswer",
+    "call",
     "compare",
     "expect_error",
     "float32_grid",
@@ -37,6 +40,7 @@ __all__ = [
     "jit",
     "jvp",
     "library",
+    "operations",
     "require",
     "static",
     "stream",

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from aidl_jax.errors import CourseError
-from aidl_jax.exercise import trees
-from aidl_jax.exercise.expressions import Expression, Request, lower, value
+from aidl_jax.exercise import plain, trees
+from aidl_jax.exercise.expressions import Expression
+from aidl_jax.exercise.requests import Request, lower, value
 
 NARROW = {"float64": "float32", "complex128": "complex64", "int64": "int32", "uint64": "uint32"}
 EPS = float(np.finfo(np.float32).eps)
 SAFETY = 4
 SHOWN = 12
+MAX_SHOWN = 400  # characters of a list or dict
 
 
 @dataclass
@@ -60,17 +62,21 @@ def require(condition: Any, message: str, *, got: Any = None, expected: Any = No
         raise Failure("property", message, _shown(got), _shown(expected))
 
 
-def expect_error(ask: Callable[[], Any], kind: str, message: str) -> None:
+def expect_error(ask: Callable[[], Any], kind: str, message: str) -> Failure:
     """The call must raise an exception of this kind; `message` is read where it does not.
 
+    Returns:
+        What the student would have read of the exception, so that a check can look at its words.
+
     >>> def ask(): raise Failure("ValueError", "buffer_size must be at least 1")
-    >>> expect_error(ask, "ValueError", "a buffer of 0 elements must be refused")
+    >>> expect_error(ask, "ValueError", "a buffer of 0 elements must be refused").message
+    'buffer_size must be at least 1'
     """
     try:
         ask()
     except Failure as failure:
         if failure.kind == kind:
-            return
+            return failure
         raise
     raise Failure("property", message, "no error", kind)
 
@@ -268,4 +274,4 @@ def _shown_beside(one: np.ndarray, other: np.ndarray) -> str:
 def _shown(given: Any) -> str | None:
     if given is None or isinstance(given, str):
         return given
-    return show(np.asarray(given)) if isinstance(given, np.ndarray | np.generic) else repr(given)[:200]
+    return show(np.asarray(given)) if isinstance(given, np.ndarray | np.generic) else plain.text(given, MAX_SHOWN)

@@ -1,6 +1,6 @@
 """A course on disk: its exercises by name, their checks, sources and made files.
 
-checks/course.toml                  title, sessions, what notebooks install
+checks/course.toml                  title, sessions, the order of a session's exercises, what notebooks install
 checks/s02_graphs/name.py           the `Exercise`
 root/solutions/s02_graphs/name.py   lesson and solution (not in the wheel)
 root/solutions/alternatives/s02_graphs/name/*.py    other accepted answers
@@ -14,7 +14,7 @@ import importlib.util
 import re
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aidl_jax.errors import CourseError, UsageError, close_matches
@@ -34,11 +34,18 @@ class Course:
     title: str
     install: str
     sessions: dict[str, str]
+    order: dict[str, list[str]] = field(default_factory=dict)
 
     def names(self) -> list[str]:
-        """All exercises, `s02_graphs/linear_regression`, in order."""
+        """All exercises, `s02_graphs/linear_regression`, in order: what `course.toml` does not list comes last, by name."""
+
+        def place(name: str) -> tuple[str, int, str]:
+            session, _, stem = name.partition("/")
+            listed = self.order.get(session, [])
+            return session, listed.index(stem) if stem in listed else len(listed), stem
+
         found = self.checks.glob("s[0-9][0-9]_*/*.py")
-        return sorted(f"{p.parent.name}/{p.stem}" for p in found if not p.name.startswith("_"))
+        return sorted((f"{p.parent.name}/{p.stem}" for p in found if not p.name.startswith("_")), key=place)
 
     def resolve(self, short: str) -> str:
         """The one exercise that a short form names: `s02/linear_regression`, `linear_regression`, `s02`.
@@ -130,9 +137,15 @@ def _read(checks: Path, root: Path) -> Course:
     file = checks / "course.toml"
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
-        return Course(checks, root, settings["title"], settings["install"], dict(settings["sessions"]))
+        order = {session: list(names) for session, names in settings.get("order", {}).items()}
+        course = Course(checks, root, settings["title"], settings["install"], dict(settings["sessions"]), order)
     except FileNotFoundError:
         raise UsageError("this folder holds no course", given=str(root), expected=f"a file {file}") from None
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError("course.toml cannot be read", where=str(file), given=str(error),
                          expected="title, install and a table [sessions]") from None  # fmt: skip
+    absent = {f"{session}/{name}" for session in order for name in order[session]} - set(course.names())
+    if absent:
+        raise UsageError("course.toml puts an exercise in order that is not there", where=str(file),
+                         given=min(absent), fix=close_matches(min(absent), course.names()))  # fmt: skip
+    return course

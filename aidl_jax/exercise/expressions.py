@@ -1,32 +1,32 @@
 """Request expressions: what a check asks of the student's functions, written down, not run.
 
-`student.predict(params, x)` runs nothing. It builds an expression, which one process traces with
-the student's code and another runs on the inputs:
+`student.predict(params, x)` runs nothing. It builds an expression, which `aidl_jax.exercise.requests` asks:
 
-* an array is a **hidden input**: only its shape and dtype travel to where student code runs;
+* an array is a **hidden input**: only its shape and dtype travel to where student code is traced;
 * `static(5)` is public and travels as a value; a bare number is refused, so nobody shows one by accident;
 * `function(lambda p: student.loss(p, x))` composes, and `grad`, `vjp`, `jvp`, `vmap`, `jit` apply to it;
 * `library("jax.nn.relu")` is a function of JAX's own;
-* `stream(items)` is served to a generator one element at a time;
-* `value(expression)` asks now and gives NumPy arrays; `iterate(expression)` runs a generator.
-
-`lower` turns an expression into a `Request`: nested lists of plain data, and the hidden inputs.
+* `stream(items)` is served to a generator one element at a time.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from aidl_jax.errors import CourseError, close_matches
-from aidl_jax.exercise import trees
+from aidl_jax.exercise import plain, trees
+
+if TYPE_CHECKING:
+    from aidl_jax.exercise.requests import Answerer
 
 TRANSFORMS = ("grad", "value_and_grad", "vmap", "jit", "vjp", "jvp")
 INPUT_DTYPES = ("bool", "int32", "uint32", "float32")
+SHOWN = 200  # characters of a public value in an expression's text
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,86 +115,6 @@ class Key:
     data: np.ndarray
 
 
-@dataclass(frozen=True)
-class Request:
-    """An expression ready to travel.
-
-    Attributes:
-        body: nested lists of plain data; `["input", 0]` stands for the first hidden input.
-        inputs: the hidden inputs (float32, int32, uint32 or bool).
-        text: the expression as an author would write it, for messages.
-        streams: what `stream(...)` serves, never sent as a whole.
-    """
-
-    body: list[Any]
-    inputs: tuple[np.ndarray, ...]
-    text: str
-    streams: tuple[Iterable[Any], ...] = ()
-
-    @property
-    def specs(self) -> list[list[Any]]:
-        """Shape and dtype of each hidden input: all that student code may know of them."""
-        return [[list(array.shape), array.dtype.name] for array in self.inputs]
-
-    @property
-    def functions(self) -> list[str]:
-        """The student's functions it names, each once."""
-        found: dict[str, None] = {}
-
-        def visit(node: Any) -> None:
-            if isinstance(node, list):
-                if node[:1] == ["student"]:
-                    found[node[1]] = None
-                for part in node:
-                    visit(part)
-            elif isinstance(node, dict):
-                visit(list(node.values()))
-
-        visit(self.body)
-        return list(found)
-
-
-@dataclass
-class Transcript:
-    """What a generator did, as the process that fed it saw it.
-
-    Attributes:
-        events: in order, `("pull", element)` when it asked for an element and got one,
-            `("empty",)` when it asked and there was none, `("yield", value)`, and `("end",)`.
-    """
-
-    events: list[tuple[Any, ...]] = field(default_factory=list)
-
-    @property
-    def outputs(self) -> list[Any]:
-        """What it yielded."""
-        return [event[1] for event in self.events if event[0] == "yield"]
-
-    @property
-    def held(self) -> int:
-        """The most elements it had pulled and not yet yielded, at any one time."""
-        held = most = 0
-        for event in self.events:
-            held += {"pull": 1, "yield": -1}.get(event[0], 0)
-            most = max(most, held)
-        return most
-
-    @property
-    def ended(self) -> bool:
-        """Whether it came to its end, rather than being stopped after `limit` outputs."""
-        return bool(self.events) and self.events[-1] == ("end",)
-
-
-class Answerer(Protocol):
-    """Whoever answers requests for one student's code."""
-
-    def evaluate(self, request: Request) -> Any:
-        """The answer: a tree of NumPy arrays."""
-
-    def iterate(self, request: Request, limit: int) -> Transcript:
-        """Runs the generator that the request makes until its end or `limit` outputs."""
-
-
 class Student:
     """The student's functions, by name; each one is an expression."""
 
@@ -210,16 +130,13 @@ class Student:
 
 
 def static(value: Any) -> Expression:
-    """A public value: numbers, strings, None and tuples of them. Student code can see it."""
-
-    def plain(part: Any) -> Any:
-        if type(part) in (list, tuple):
-            return [type(part).__name__, [plain(p) for p in part]]
-        if part is None or type(part) in (bool, int, float, str):
-            return ["plain", part]
-        raise CourseError("static(...) takes numbers, strings, None and tuples of them", given=repr(part)[:60])
-
-    return Expression("static", (value, plain(value)))
+    """A public value: plain data without arrays. Student code can see it."""
+    try:
+        return Expression("static", (plain.pack(value, arrays=False),))
+    except plain.NotPlainError as error:
+        raise CourseError(
+            "static(...) takes None, numbers, strings, and lists, tuples, sets and dicts of them", given=str(error)
+        ) from None
 
 
 def library(name: str) -> Expression:
@@ -270,16 +187,6 @@ def stream(items: Iterable[Any]) -> Expression:
     return Expression("stream", (items,))
 
 
-def value(expression: Expression) -> Any:
-    """Asks now: the answer as a tree of NumPy arrays, for checks of properties."""
-    return _answerer(expression).evaluate(lower(expression))
-
-
-def iterate(expression: Expression, limit: int = 10_000) -> Transcript:
-    """Runs the generator that the expression makes, feeding its streams; stops after `limit` outputs."""
-    return _answerer(expression).iterate(lower(expression), limit)
-
-
 def wrap(argument: Any) -> Expression:
     """An argument as an expression: arrays become hidden inputs, containers are walked.
 
@@ -326,71 +233,6 @@ def hidden(array: np.ndarray) -> np.ndarray:
     return sent
 
 
-def lower(expression: Expression) -> Request:
-    """The request an expression stands for."""
-    inputs: list[np.ndarray] = []
-    positions: dict[int, int] = {}
-    streams: list[Iterable[Any]] = []
-    variables: dict[int, int] = {}
-
-    def visit(node: Expression) -> list[Any]:
-        match node.op, node.parts:
-            case (("input" | "key"), (array,)):
-                if id(array) not in positions:
-                    positions[id(array)] = len(inputs)
-                    inputs.append(array)
-                return [node.op, positions[id(array)]]
-            case "student", (name, _):
-                return ["student", name]
-            case "library", (name,):
-                return ["library", name]
-            case "static", (_, plain):
-                return ["static", plain]
-            case "variable", ():
-                return ["variable", variables.setdefault(id(node), len(variables))]
-            case "tree", (structure, leaves):
-                return ["tree", structure, [visit(leaf) for leaf in leaves]]
-            case "call", (callee, args, kwargs):  # arguments are numbered before what the callee closes over
-                visited = [visit(a) for a in args], {k: visit(a) for k, a in kwargs.items()}
-                return ["call", visit(callee), *visited]
-            case "function", (parameters, body):
-                return ["function", [visit(p)[1] for p in parameters], visit(body)]
-            case "transform", (name, of, options):
-                return ["transform", name, visit(of), _plain_options(options)]
-            case "attribute" | "item", (of, key):
-                return [node.op, visit(of), key]
-            case "stream", (items,):
-                streams.append(items)
-                return ["stream", len(streams) - 1]
-        raise CourseError("an expression is malformed", given=repr(node)[:80])
-
-    body = visit(expression)
-    return Request(body, tuple(inputs), describe(expression), tuple(streams))
-
-
-def _plain_options(options: dict[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
-
-
-def _answerer(expression: Expression) -> Answerer:
-    found = _find_answerer(expression)
-    if found is None:
-        raise CourseError("nothing in this expression is the student's", given=str(expression))
-    return found
-
-
-def _find_answerer(part: Any) -> Answerer | None:
-    if isinstance(part, Expression):
-        if part.op == "student":
-            return part.parts[1]
-        part = part.parts
-    if isinstance(part, dict):
-        part = tuple(part.values())
-    if not isinstance(part, list | tuple):
-        return None
-    return next((found for found in map(_find_answerer, part) if found is not None), None)
-
-
 def describe(expression: Expression) -> str:
     """The expression as an author would write it, arrays as their dtype and shape."""
     names: dict[int, str] = {}
@@ -405,8 +247,8 @@ def describe(expression: Expression) -> str:
                 return name
             case "library", (name,):
                 return name.replace("jax.numpy.", "jnp.")
-            case "static", (given, _):
-                return repr(given)
+            case "static", (packed,):
+                return plain.text(plain.unpack(packed), SHOWN)
             case "variable", ():
                 return names.get(id(node), "_")
             case "tree", (structure, leaves):

@@ -10,6 +10,7 @@ import __future__
 
 import ast
 import dis
+import functools
 import inspect
 import types
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,7 +48,8 @@ class Statement:
     uses_later: frozenset[str]
     flags: int
 
-    def compile(self) -> types.CodeType:
+    @functools.cached_property
+    def code(self) -> types.CodeType:
         """Its code; line numbers and file name are those of the hand-in."""
         return _compile(self.node, self.cell.label, self.flags)
 

@@ -74,18 +74,20 @@ def evidence(module: Any) -> dict[str, Any]:
 
     Returns:
         `matrix_products`: how many matrix products and convolutions stand in it;
+        `operations`: how many operations stand in it, those in the body of a loop counted once;
         `constant_bytes`: the size of the largest array baked in as a constant;
         `autodiff`: whether JAX's reverse mode left its names on an operation.
     """
-    products, constant, autodiff = 0, 0, False
+    operations, products, constant, autodiff = 0, 0, 0, False
     for operation in walk(module):
+        operations += 1
         products += operation.name in ("stablehlo.dot_general", "stablehlo.convolution")
         if operation.name == "stablehlo.constant":
             value = _compat.attributes(operation)["value"]
             size = 0 if getattr(value, "is_splat", False) else size_of(operation.results[0].type)
             constant = max(constant, size)
         autodiff = autodiff or "transpose(jvp(" in str(operation.location)
-    return {"matrix_products": products, "constant_bytes": constant, "autodiff": autodiff}
+    return {"operations": operations, "matrix_products": products, "constant_bytes": constant, "autodiff": autodiff}
 
 
 def walk(module: Any) -> Iterator[Any]:

@@ -13,16 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from aidl_jax.exercise import Check, Draw, Exercise, Failure, Student, Task, trees
+from aidl_jax.exercise import Check, Draw, Exercise, Failure, Student, Task, plain, trees
 from aidl_jax.exercise.compare import compare_trees, show
 from aidl_jax.exercise.draws import shrink
-from aidl_jax.exercise.expressions import Answerer, Request, Transcript
+from aidl_jax.exercise.requests import Answerer, Request, Transcript
 from aidl_jax.grade.record import CheckRecord, FailureRecord, Record, TaskRecord
 from aidl_jax.grade.session import Answered, GraderFault, Session, VariantSession
 
 SHRINKABLE = ("value", "not finite")
 COMPARED = (*SHRINKABLE, "shape", "dtype", "structure", "property")
 SHRINK_ELEMENTS = 1_000  # inputs beyond that are not shown, so nothing is gained by making them simpler
+LONG_STATIC, MAX_STATIC = 60, 400  # characters of a public value: in one line, in all
+MAX_LINES = 24
 NOT_EXPLAINED = ("NotImplementedError", "timeout", "died", "malformed", "refused")
 
 
@@ -185,7 +187,8 @@ def _explain(check: Check, task: Task, session: Session, seed: int, label: str, 
 
         replaced = shrink(draw.log, still_fails)
         simplest = _fails(check, task, session, session, Draw(seed, label, replaced)) or failure
-    return _failure_record(simplest, session.signatures, list(dict.fromkeys(sentences)))
+    new = [sentence for sentence in dict.fromkeys(sentences) if sentence != simplest.message]
+    return _failure_record(simplest, session.signatures, new)
 
 
 def _small(request: Request | None) -> bool:
@@ -201,29 +204,26 @@ def _outcomes(check: Check, task: Task, session: Session, answerer: Answerer, dr
 
 
 def _same_outcomes(own: list[Answered], other: list[Answered], kind: str) -> bool:
-    if len(own) != len(other):
-        return False
-    return all(_same(a.outcome, b.outcome, kind) for a, b in zip(own, other, strict=True))
+    return len(own) == len(other) and all(_same(a, b, kind) for a, b in zip(own, other, strict=True))
 
 
-def _same(one: Any, other: Any, kind: str) -> bool:
-    if isinstance(one, Failure) or isinstance(other, Failure):
-        return (
-            isinstance(one, Failure)
-            and isinstance(other, Failure)
-            and (one.kind, one.message) == (other.kind, other.message)
-        )
-    if isinstance(one, Transcript) or isinstance(other, Transcript):
-        return _same_events(one, other)
+def _same(one: Answered, other: Answered, kind: str) -> bool:
+    match one.outcome, other.outcome:
+        case Failure() as failure, Failure() as another:
+            return (failure.kind, failure.message) == (another.kind, another.message)
+        case (Failure(), _) | (_, Failure()):
+            return False
+    if one.function is None or other.function is None:  # no exported functions: plain data, which is exact
+        return _exactly(one.outcome) == _exactly(other.outcome)
     try:
-        compare_trees(one, other, length=100)
+        compare_trees(one.outcome, other.outcome, length=100)
     except Failure as failure:
         return kind == "shape" and failure.kind == "value"
     return True
 
 
-def _same_events(one: Any, other: Any) -> bool:
-    return [str(event) for event in one.events] == [str(event) for event in other.events]
+def _exactly(outcome: Any) -> str:
+    return plain.text(outcome.events if isinstance(outcome, Transcript) else outcome)
 
 
 def _failure_record(failure: Failure, signatures: dict[str, list[str]], misconceptions: list[str]) -> FailureRecord:
@@ -282,17 +282,20 @@ def _inputs(label: str, node: Any, request: Request, values: bool) -> list[list[
             return [
                 [label, f"iter({items!r})"[:200] if isinstance(items, list | tuple | range) else f"{items!r}"[:200]]
             ]
+        case ["function", *_]:
+            return [[label, "a function"]]
     return [[label, "..."]]
 
 
-def _static_text(plain: Any) -> str:
-    match plain:
-        case ["plain", given]:
-            return repr(given)
-        case [kind, parts]:
-            inside = ", ".join(map(_static_text, parts))
-            return f"({inside})" if kind == "tuple" else f"[{inside}]"
-    return "..."
+def _static_text(packed: Any) -> str:
+    """A public value as Python code; a long dict with a line for each of its keys, so that it can be read and pasted."""
+    given = plain.unpack(packed)
+    whole = plain.text(given, MAX_STATIC)
+    if not isinstance(given, dict) or len(whole) <= LONG_STATIC:
+        return whole
+    lines = [f" {key!r}: {plain.text(part, LONG_STATIC)}," for key, part in given.items()]
+    more = [f" ... and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []
+    return "\n".join(["{", *lines[:MAX_LINES], *more, "}"])
 
 
 def _evidence(task: Task, session: Session) -> dict[str, Any]:

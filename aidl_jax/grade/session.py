@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from aidl_jax.errors import AidlError, ProtocolError
-from aidl_jax.exercise import Exercise, Failure, WrongAnswer, trees
-from aidl_jax.exercise.expressions import Request, Transcript
-from aidl_jax.grade import protocol
+from aidl_jax.errors import ProtocolError
+from aidl_jax.exercise import Exercise, Failure, WrongAnswer, plain, trees
+from aidl_jax.exercise.requests import Request, Transcript
+from aidl_jax.grade import failures, protocol
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.process import Deadline, Died, Process, TimedOut
 
 START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
 MAX_PULLS = 20_000
-MAX_TEXT = 4_100  # the 4,000 characters that a worker keeps, and its note that there were more
-MANY_STEPS = (
-    "While JAX traces, a Python loop is written out, every round of it: for many rounds use jax.lax.scan or "
-    "jax.lax.fori_loop."
-)
 
 Variant = tuple[str, WrongAnswer]
 
@@ -34,7 +30,7 @@ class GraderFault(Exception):
 
 @dataclass
 class Answered:
-    """One request and what came of it: an answer or a failure."""
+    """One request and what came of it: an answer or a failure; `function` where an exported one was run."""
 
     request: Request
     outcome: Any
@@ -118,18 +114,37 @@ class Session:
             Failure: the student's function raised, hung, or is not what was asked for.
             GraderFault: the grader's own processes failed.
         """
-        try:
+        with self._logging(request):
             traced = self._trace(request, variant)
             outputs = self._run(traced, request)
-        except Failure as failure:
-            failure.request = request
-            self.log.append(Answered(request, failure))
-            raise
         try:
             answer = trees.unflatten(traced.structure, outputs)
         except ProtocolError as error:
             raise Failure("malformed", f"The answer is malformed: {error}", request=request) from error
         self.log.append(Answered(request, answer, traced.function, traced.printed))
+        return answer
+
+    def operations(self, request: Request, variant: Variant | None = None) -> int:
+        """How many operations the traced function has; errors as in `evaluate`."""
+        with self._logging(request):
+            traced = self._trace(request, variant)
+        count: int = self.evidence[traced.function]["operations"]
+        self.log.append(Answered(request, count, printed=traced.printed))
+        return count
+
+    def call(self, request: Request, variant: Variant | None = None) -> Any:
+        """The answer of a function of Python's, called in the worker with values; errors as in `evaluate`."""
+        limit = self.exercise.time_limit
+        message = {"do": "call", "body": request.body, "inputs": list(request.inputs), "seconds": limit,
+                   "variant": _plain(variant)}  # fmt: skip
+        with self._logging(request):
+            worker = self._ensure_worker()
+            self._tell(worker, message, request)
+            reply = self._answer_of(worker, "call", limit + GRACE, request)
+            if not isinstance(reply.get("answer"), bytes):
+                raise failures.told(reply.get("error"), reply.get("printed"))
+            answer = _unpacked(reply["answer"], "returned")
+        self.log.append(Answered(request, answer, printed=failures.text(reply.get("printed")) or None))
         return answer
 
     def iterate(self, request: Request, limit: int, variant: Variant | None = None) -> Transcript:
@@ -140,15 +155,21 @@ class Session:
         deadline = Deadline(self.exercise.time_limit + GRACE)
         message = {"do": "iterate", "body": request.body, "inputs": list(request.inputs), "streams": len(streams),
                    "limit": limit, "seconds": self.exercise.time_limit, "variant": _plain(variant)}  # fmt: skip
-        try:
+        with self._logging(request):
             self._tell(worker, message, request)
             self._serve(worker, transcript, streams, deadline, request, limit)
+        self.log.append(Answered(request, transcript))
+        return transcript
+
+    @contextlib.contextmanager
+    def _logging(self, request: Request) -> Iterator[None]:
+        """A failure is of this request, and is logged as what came of it."""
+        try:
+            yield
         except Failure as failure:
             failure.request = request
             self.log.append(Answered(request, failure))
             raise
-        self.log.append(Answered(request, transcript))
-        return transcript
 
     def _serve(
         self,
@@ -161,7 +182,7 @@ class Session:
     ) -> None:
         events, pulls, yields = transcript.events, 0, 0
         while True:
-            message = self._answer_of(worker, deadline.left(), request)
+            message = self._answer_of(worker, "iterate", deadline.left(), request)
             match message.get("event"):
                 case "pull":
                     pulls += 1
@@ -177,13 +198,13 @@ class Session:
                     if yields > limit:
                         self._restart_worker()
                         raise Failure("malformed", "More was yielded than was asked for.")
-                    events.append(("yield", _yielded(message)))
+                    events.append(("yield", _unpacked(message.get("output"), "yielded")))
                 case "end" | "limit":
                     if message["event"] == "end":
                         events.append(("end",))
                     return
                 case _:
-                    raise _failure(message.get("error"), message.get("printed"))
+                    raise failures.told(message.get("error"), message.get("printed"))
 
     def _trace(self, request: Request, variant: Variant | None) -> Traced:
         key = protocol.encode([request.body, request.specs, _plain(variant)])
@@ -202,13 +223,15 @@ class Session:
         limit = self.exercise.time_limit
         message = {"do": "trace", "body": request.body, "specs": request.specs, "variant": _plain(variant)}
         self._tell(worker, {**message, "seconds": limit}, request)
-        answer = self._answer_of(worker, limit + GRACE, request)
-        printed = _text(answer.get("printed")) or None
+        answer = self._answer_of(worker, "trace", limit + GRACE, request)
+        printed = failures.text(answer.get("printed")) or None
         if not isinstance(answer.get("exported"), bytes):
-            raise _failure(answer.get("error"), printed, request)
+            raise failures.told(answer.get("error"), printed, request)
         loaded = self._ask_runner({"do": "load", "exported": answer["exported"], "specs": request.specs}, request)
         if "refused" in loaded:
-            raise Failure("refused", f"The traced function was refused: {_text(loaded['refused'])}.", printed=printed)
+            raise Failure(
+                "refused", f"The traced function was refused: {failures.text(loaded['refused'])}.", printed=printed
+            )
         self.evidence[loaded["function"]] = loaded["evidence"]
         return Traced(loaded["function"], answer.get("structure"), printed)
 
@@ -225,7 +248,7 @@ class Session:
             worker.send(message)
         except Died as error:
             self._restart_worker()
-            raise _died(request) from error
+            raise failures.died(request) from error
 
     def _pull(self, worker: Process, streams: list[Any], message: dict[str, Any], request: Request) -> tuple[Any, ...]:
         index = message.get("stream")
@@ -237,24 +260,23 @@ class Session:
         except StopIteration:
             self._tell(worker, {}, request)
             return ("empty",)
-        leaves, structure = trees.flatten(element)
-        self._tell(worker, {"structure": structure, "element": leaves}, request)
+        self._tell(worker, {"element": plain.pack(element)}, request)
         return ("pull", element)
 
-    def _answer_of(self, worker: Process, seconds: float, request: Request) -> dict[str, Any]:
+    def _answer_of(self, worker: Process, asked: str, seconds: float, request: Request) -> dict[str, Any]:
         """The worker's next message; a worker that hangs, ends or babbles costs only this question."""
         try:
             answer = worker.receive(seconds)
         except TimedOut as error:
             self._restart_worker()
-            raise _timeout(request, self.exercise.time_limit) from error
+            raise failures.timed_out(asked, request, self.exercise.time_limit) from error
         except (Died, ProtocolError) as error:
             self._restart_worker()
-            raise _died(request) from error
+            raise failures.died(request) from error
         failed = answer.get("error")
         if isinstance(failed, dict) and failed.get("kind") == "timeout":
             self._restart_worker()
-            raise _timeout(request, self.exercise.time_limit, failed.get("line"))
+            raise failures.timed_out(asked, request, self.exercise.time_limit, failed.get("line"))
         return answer
 
     def _ask_runner(self, message: dict[str, Any], request: Request) -> dict[str, Any]:
@@ -268,23 +290,7 @@ class Session:
             self._runner_ready = False
             self._traced.clear()
             self.evidence.clear()
-            raise self._runner_failure(error, message["do"], request) from error
-
-    def _runner_failure(self, error: AidlError, asked: str, request: Request) -> Failure:
-        match error, asked:
-            case TimedOut(), "run":
-                return _timeout(request, self.exercise.time_limit)
-            case TimedOut(), _:
-                return Failure(
-                    "timeout", f"{_names(request)} takes longer than {self.exercise.time_limit:g} seconds to compile.",
-                    fix=MANY_STEPS,
-                )  # fmt: skip
-            case Died(), "run":
-                return _died(request)
-        return Failure(
-            "malformed", "The traced function is malformed: reading it ended the process.",
-            traceback=getattr(error, "last_words", None),
-        )  # fmt: skip
+            raise failures.in_runner(error, message["do"], request, self.exercise.time_limit) from error
 
     def _ensure_worker(self) -> Process:
         worker = self.processes.worker
@@ -303,7 +309,7 @@ class Session:
         try:
             answer = worker.ask(message, self.exercise.time_limit + GRACE)
             if isinstance(answer.get("errors"), dict):
-                errors = {task: _failure(error) for task, error in answer["errors"].items() if error}
+                errors = {task: failures.told(error) for task, error in answer["errors"].items() if error}
                 self.signatures = {task: _parameters(answer.get("signatures"), task) for task in self.exercise.tasks}
             else:
                 failed = answer.get("error") or {}
@@ -317,7 +323,7 @@ class Session:
                 failed["message"] = (
                     f"The file's top level did not come to an end within {self.exercise.time_limit:g} seconds."
                 )
-            errors = {task: _failure(failed) for task in self.exercise.tasks}
+            errors = {task: failures.told(failed) for task in self.exercise.tasks}
             self._restart_worker()
         self._load_errors, self._worker_ready = errors, True
         return self.processes.worker
@@ -337,9 +343,17 @@ class VariantSession:
         """As `Session.evaluate`."""
         return self.session.evaluate(request, self.variant)
 
+    def operations(self, request: Request) -> int:
+        """As `Session.operations`."""
+        return self.session.operations(request, self.variant)
+
     def iterate(self, request: Request, limit: int) -> Transcript:
         """As `Session.iterate`."""
         return self.session.iterate(request, limit, self.variant)
+
+    def call(self, request: Request) -> Any:
+        """As `Session.call`."""
+        return self.session.call(request, self.variant)
 
 
 def _plain(variant: Variant | None) -> list[str] | None:
@@ -358,56 +372,15 @@ def _greet(process: Process) -> None:
 def _parameters(signatures: Any, task: str) -> list[str]:
     """A function's parameter names as the worker tells them: untrusted."""
     names = signatures.get(task) if isinstance(signatures, dict) else None
-    return [_text(name) for name in names] if isinstance(names, list) else []
+    return [failures.text(name) for name in names] if isinstance(names, list) else []
 
 
-def _yielded(message: dict[str, Any]) -> Any:
+def _unpacked(encoded: Any, verb: str) -> Any:
+    """Plain data from the worker: untrusted."""
     try:
-        structure, leaves = message["output"]
-        return trees.unflatten(structure, leaves)
-    except (ProtocolError, KeyError, ValueError, TypeError) as error:
-        raise Failure("malformed", "What was yielded is malformed.") from error
-
-
-def _failure(error: Any, printed: str | None = None, request: Request | None = None) -> Failure:
-    """A worker's error as a failure. Its texts are untrusted: plain strings, cut to a length."""
-    error = error if isinstance(error, dict) else {}
-    texts = {name: _text(error.get(name)) or None for name in ("line", "fix", "traceback")}
-    return Failure(
-        _text(error.get("kind")) or "error",
-        _text(error.get("message")) or "It failed without saying why.",
-        printed=_text(printed) or None,
-        request=request,
-        **texts,
-    )
-
-
-def _text(given: Any) -> str:
-    return given[:MAX_TEXT] if isinstance(given, str) else ""
-
-
-def _died(request: Request) -> Failure:
-    return Failure(
-        "died",
-        f"The process that ran {_names(request)} ended without an answer.",
-        fix="Remove calls that end the process, and check for absurd sizes.",
-    )
-
-
-def _timeout(request: Request, seconds: float, line: Any = None) -> Failure:
-    line = _text(line)
-    if request.streams:
-        fix = "When the stream has ended and nothing is left to yield, leave the loop with `return`."
-    elif ": while " in line:
-        fix = "Check what ends the loop: does its condition ever become false?"
-    else:
-        fix = MANY_STEPS
-    message = f"{_names(request)} did not come to an end within {seconds:g} seconds."
-    return Failure("timeout", message, line=line or None, fix=fix)
-
-
-def _names(request: Request) -> str:
-    return " and ".join(f"`{name}`" for name in request.functions) or "Your code"
+        return plain.unpack(protocol.decode(encoded))
+    except (ProtocolError, TypeError) as error:
+        raise Failure("malformed", f"What was {verb} is malformed.") from error
 
 
 def _digest(inputs: Iterable[np.ndarray]) -> bytes:

@@ -18,7 +18,8 @@ import numpy as np
 
 from aidl_jax import _compat
 from aidl_jax.errors import ProtocolError
-from aidl_jax.exercise import trees
+from aidl_jax.exercise import plain, trees
+from aidl_jax.grade.explain import AnswerError, Impure
 
 LIBRARIES = {"jax.numpy": jnp, "jax.nn": jax.nn, "jax.lax": jax.lax, "jax.random": jax.random}
 
@@ -29,12 +30,9 @@ jax.tree_util.register_pytree_node(
 )
 
 
-class AnswerError(TypeError):
-    """The student's function returned something that is no tree of arrays."""
-
-
-class Impure(Exception):
-    """The student's function did something else when it was traced again."""
+IMPURE_FIX = (
+    "Let it depend on its arguments alone: no global that changes, no np.random, no time; randomness comes from a key."
+)
 
 
 def export_request(body: Any, specs: Sequence[Any], functions: Mapping[str, Any]) -> tuple[bytes, trees.Structure]:
@@ -59,19 +57,17 @@ def export_request(body: Any, specs: Sequence[Any], functions: Mapping[str, Any]
     def flat(*inputs: jax.Array) -> list[jax.Array]:
         answer = interpret(body, functions, inputs)
         if answer is None:
-            raise AnswerError("your function returned None; it may have forgotten its `return`")
+            raise AnswerError("Your function returned None; it may have forgotten its `return`.")
         leaves, structure = trees.flatten(answer)
         structures.append(structure)
         return [_array(leaf) for leaf in leaves]
 
     arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
     first = _trace(flat, arguments)
-    with _silence():  # what it prints is heard once, from the first trace, which may end in an error
+    with silence():  # what it prints is heard once, from the first trace, which may end in an error
         second = _trace(flat, arguments)
     if structures[0] != structures[1] or not _same(first, second):
-        raise Impure(
-            "two calls with the same arguments computed two different things",
-        )
+        raise Impure(IMPURE_FIX)
     _compat.check_key_reuse(second)
     _refuse_callbacks(second)
     call = jax.jit(_compat.jaxpr_as_fun(second), keep_unused=True)
@@ -80,7 +76,8 @@ def export_request(body: Any, specs: Sequence[Any], functions: Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
+    """What is printed meanwhile goes nowhere."""
     with (
         open(os.devnull, "w", encoding="utf-8", errors="replace") as nowhere,
         contextlib.redirect_stdout(nowhere),
@@ -132,8 +129,8 @@ def _array(leaf: Any) -> jax.Array:
         return jax.lax.convert_element_type(array, array.dtype)
     if callable(leaf):
         name = getattr(leaf, "__name__", type(leaf).__name__)
-        raise AnswerError(f"your function returned the function {name} where an array was expected: it was not called")
-    raise AnswerError(f"your function returned a value of type {type(leaf).__name__} where an array was expected")
+        raise AnswerError(f"Your function returned the function {name} where an array was expected: it was not called.")
+    raise AnswerError(f"Your function returned a value of type {type(leaf).__name__} where an array was expected.")
 
 
 def interpret(
@@ -155,8 +152,8 @@ def interpret(
                 return functions[name]
             case ["library", name]:
                 return _library(name)
-            case ["static", plain]:
-                return _static(plain)
+            case ["static", packed]:
+                return plain.unpack(packed)
             case ["variable", number]:
                 return variables[number]
             case ["tree", structure, leaves]:
@@ -183,17 +180,6 @@ def _library(name: str) -> Any:
     if module not in LIBRARIES or attribute.startswith("_"):
         raise ProtocolError("this is not a function of JAX that a request may name", given=name)
     return getattr(LIBRARIES[module], attribute)
-
-
-def _static(plain: Any) -> Any:
-    match plain:
-        case ["plain", value]:
-            return value
-        case ["tuple", parts]:
-            return tuple(map(_static, parts))
-        case ["list", parts]:
-            return list(map(_static, parts))
-    raise ProtocolError("a static value is malformed", given=repr(plain)[:80])
 
 
 def _transform(name: str, of: Callable[..., Any], options: Mapping[str, Any]) -> Any:

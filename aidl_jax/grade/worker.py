@@ -1,12 +1,13 @@
 """The worker: the only process in which student code runs. It holds no check and no expected value.
 
-It is told the hand-in once (`load`), then asked for exported functions (`trace`) and, for what is
-Python by nature, to run a generator whose input is served from outside (`iterate`).
+It is told the hand-in once (`load`), then asked for exported functions (`trace`) and, for what is Python by
+nature, to run a generator whose input is served from outside (`iterate`) or to call a function (`call`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import linecache
@@ -15,20 +16,25 @@ import sys
 import threading
 import time
 import traceback
+import types
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from aidl_jax.errors import ProtocolError
-from aidl_jax.exercise import trees
+from aidl_jax.exercise import plain
 from aidl_jax.grade import explain, extract, protocol
+from aidl_jax.grade.explain import AnswerError, Impure
 
 MAX_PRINTED = 4_000
-
-
-class NotAnIterator(TypeError):
-    """What should have been a generator is none."""
+MAX_ANSWER = 64 * 1024 * 1024  # bytes of one answer, or of one yielded value
+REMEMBERS = (
+    "Let it depend on its arguments alone: make what it collects in anew inside the function, not in a global variable "
+    "nor in a default value such as `seen=[]`; no random numbers, no time."
+)
+PLAIN_DATA = (
+    "It can return None, numbers, strings, NumPy arrays, and lists, tuples, sets and dicts of them; `list(...)` makes a "
+    "list of what a `for` loop can go through."
+)
 
 
 class Printed(io.StringIO):
@@ -60,16 +66,8 @@ class Module:
         self.broken: dict[int, dict[str, Any]] = {}
         self.names: dict[str, Any] = {"__name__": "answer"}
         for number in found.selected():
-            statement = found.statements[number]
-            text = statement.cell.text
-            linecache.cache[statement.cell.label] = (
-                len(text),
-                None,
-                [line + "\n" for line in extract.source_lines(text)],
-                statement.cell.label,
-            )
             try:
-                exec(statement.compile(), self.names)
+                exec(found.statements[number].code, self.names)
             except BaseException as error:  # a hand-in may raise anything, SystemExit too
                 self.broken[number] = explain.explain(error, self.labels)
 
@@ -85,9 +83,14 @@ class Module:
         """The names of a copy of the module in which a wrong answer has taken a task's name."""
         names = Module(self.found).names
         scope = dict(names)
-        exec(compile(source, "wrong answer", "exec", dont_inherit=True), scope)
+        exec(_code(source), scope)
         names[task] = scope[name]
         return names
+
+
+@functools.lru_cache(maxsize=256)
+def _code(source: str) -> types.CodeType:
+    return compile(source, "wrong answer", "exec", dont_inherit=True)
 
 
 class Worker:
@@ -133,10 +136,15 @@ class Worker:
                 return {"exported": exported, "structure": structure}
             case "iterate":
                 return self._iterate(message)
+            case "call":
+                return {"answer": self._call(message)}
         raise ProtocolError("the worker does not know this message", given=repr(message["do"])[:40])
 
     def _load(self, message: dict[str, Any]) -> dict[str, Any]:
         cells = [extract.Cell(label, text) for label, text in message["cells"]]
+        for cell in cells:  # so that a traceback can show its lines
+            lines = [line + "\n" for line in extract.source_lines(cell.text)]
+            linecache.cache[cell.label] = (len(cell.text), None, lines, cell.label)
         found = extract.extract(cells, message["tasks"])
         self.module, self.variants = Module(found), {}
         refused = {
@@ -175,15 +183,39 @@ class Worker:
         }
 
     def _names(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The module's names, which keep what earlier questions left in them."""
         assert self.module is not None
         variant = message.get("variant")
         if variant is None:
             return self.module.names
-        task, name, source = variant
+        task, name, _ = variant
         key = f"{task}/{name}"
         if key not in self.variants:
-            self.variants[key] = self.module.with_wrong_answer(task, name, source)
+            self.variants[key] = self._fresh_names(message)
         return self.variants[key]
+
+    def _fresh_names(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The names of the module executed anew."""
+        assert self.module is not None
+        variant = message.get("variant")
+        return self.module.with_wrong_answer(*variant) if variant else Module(self.module.found).names
+
+    def _call(self, message: dict[str, Any]) -> bytes:
+        """The answer of a module that nobody has called yet, if the one that earlier questions called agrees."""
+        from aidl_jax.grade.tracing import interpret, silence
+
+        def called(names: dict[str, Any]) -> bytes:
+            return _encoded(interpret(message["body"], names, message["inputs"]), "returned")
+
+        answer = called(self._fresh_names(message))
+        with silence():
+            try:
+                again = called(self._names(message))
+            except BaseException as error:  # student code may raise anything
+                raise Impure(REMEMBERS) from error
+        if again != answer:
+            raise Impure(REMEMBERS)
+        return answer
 
     def _iterate(self, message: dict[str, Any]) -> dict[str, Any]:
         from aidl_jax.grade.tracing import interpret
@@ -194,18 +226,12 @@ class Worker:
         outputs = interpret(message["body"], self._names(message), message["inputs"], streams)
         try:
             for count, output in enumerate(_iterator(outputs), start=1):
-                self._send_output(_plain(output))
+                self._send({"event": "yield", "output": _encoded(output, "yielded")})
                 if count == message["limit"]:
                     return {"event": "limit"}
             return {"event": "end"}
         finally:
             serving.clear()
-
-    def _send_output(self, output: list[Any]) -> None:
-        try:
-            self._send({"event": "yield", "output": output})
-        except ProtocolError as error:
-            raise TypeError(f"it yielded a value that cannot be sent: {error}") from None
 
     def _stream(self, index: int, serving: threading.Event) -> Iterator[Any]:
         """An iterator that asks the judge for each element, until the run is over."""
@@ -214,23 +240,10 @@ class Worker:
             reply = protocol.read_message(self.source)
             if "element" not in reply:
                 return
-            yield trees.unflatten(reply["structure"], reply["element"])
+            yield plain.unpack(reply["element"])
 
     def _explain(self, error: BaseException) -> dict[str, Any]:
-        labels = self.module.labels if self.module else set()
-        said = explain.explain(error, labels)
-        if said["kind"] == "Impure":
-            said |= {
-                "message": "Your function computed two different things when it was called twice with the same arguments.",
-                "fix": "Let it depend on its arguments alone: no global that changes, no np.random, no time; "
-                "randomness comes from a key.",
-                "traceback": None,
-            }
-        if said["kind"] == "AnswerError":
-            said |= {"message": f"{str(error)[:1].upper()}{str(error)[1:]}.", "traceback": None}
-        if said["kind"] == "NotAnIterator":
-            said |= {"message": str(error), "traceback": None}
-        return said
+        return explain.explain(error, self.module.labels if self.module else set())
 
     def _send(self, message: dict[str, Any]) -> None:
         with self.sending:
@@ -276,17 +289,20 @@ def _iterator(outputs: Any) -> Iterator[Any]:
     if hasattr(outputs, "__next__"):
         return iter(outputs)
     kind = "nothing" if outputs is None else f"a finished {type(outputs).__name__}"
-    raise NotAnIterator(f"It returned {kind}, not a generator: `yield` each element instead.")
+    raise AnswerError(f"Your function returned {kind}, not a generator.", "`yield` each element instead.")
 
 
-def _plain(output: Any) -> list[Any]:
-    """A yielded value as plain data: the leaves and their structure, decoded strictly by the judge."""
-    leaves, structure = trees.flatten(output)
-    for leaf in leaves:
-        plain = type(leaf) in (bool, int, float, str) or isinstance(leaf, np.ndarray | np.generic)
-        if not plain:
-            raise TypeError(f"it yielded a value of type {type(leaf).__name__}, not a number, string or array")
-    return [structure, leaves]
+def _encoded(value: Any, verb: str) -> bytes:
+    """What student code gave back, as plain data that the judge decodes strictly."""
+    try:
+        encoded = protocol.encode(plain.pack(value))
+    except plain.NotPlainError as error:
+        raise AnswerError(f"Your function {verb} {error}.", PLAIN_DATA) from error
+    except ProtocolError as error:  # an array of a dtype that is not sent
+        raise AnswerError(f"Your function {verb} something that cannot be sent: {error.given}.", PLAIN_DATA) from error
+    if len(encoded) > MAX_ANSWER:
+        raise AnswerError(f"Your function {verb} {len(encoded):,} bytes at once; at most {MAX_ANSWER:,} can be sent.")
+    return encoded
 
 
 def main() -> None:

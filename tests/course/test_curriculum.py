@@ -65,8 +65,14 @@ class InPlace(VariantSession):
     def evaluate(self, request: Any, variant: Variant | None = None) -> Any:
         return self.session.evaluate(request, variant or self.variant)
 
+    def operations(self, request: Any, variant: Variant | None = None) -> Any:
+        return self.session.operations(request, variant or self.variant)
+
     def iterate(self, request: Any, limit: int, variant: Variant | None = None) -> Any:
         return self.session.iterate(request, limit, variant or self.variant)
+
+    def call(self, request: Any, variant: Variant | None = None) -> Any:
+        return self.session.call(request, variant or self.variant)
 
 
 @pytest.fixture
@@ -84,18 +90,32 @@ def test_every_session_has_a_title(course: str) -> None:
     assert set(COURSES[course].sessions) >= set(COURSES[course].session_names())
 
 
+SHAPE = r"(float32|int32|bool) \[[a-z., ]*\]"
+PYTHON = r"\b(dict|list|set|tuple|pair|str|int|float|bool)\b"
+
+
+def kind_of(course: str, name: str, task: str) -> str:
+    """What a task's function is, as its docstring tells: "arrays", "stream", or "plain" data in and out."""
+    sections = sections_of(ast.get_docstring(functions_of(text_of(course, name))[task]) or "")
+    return "stream" if "Yields" in sections else "arrays" if re.search(SHAPE, sections["Returns"]) else "plain"
+
+
+def sections_of(doc: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+):\n((?:(?:    .*)?(?:\n|$))+)", doc, re.MULTILINE))
+
+
 @EACH_TASK
 def test_the_docstring_tells_arguments_and_result_with_shapes(course: str, name: str, task: str) -> None:
     function = functions_of(text_of(course, name))[task]
     doc = ast.get_docstring(function) or ""
-    sections = dict(re.findall(r"^(\w+):\n((?:(?:    .*)?(?:\n|$))+)", doc, re.MULTILINE))
+    sections, kind = sections_of(doc), kind_of(course, name, task)
     assert doc.splitlines()[0].endswith(".")
     for argument in function.args.args:
         assert re.search(rf"^    {argument.arg}: ", sections["Args"], re.MULTILINE), f"{argument.arg} is not told of"
-    if "Yields" not in sections:
-        shape = r"(float32|int32|bool) \[[a-z., ]*\]"
-        assert re.search(shape, sections["Args"])
-        assert re.search(shape, sections["Returns"])
+    if kind != "stream":
+        wanted = {"arrays": SHAPE, "plain": PYTHON}[kind]
+        assert re.search(wanted, sections["Args"])
+        assert re.search(wanted, sections["Returns"])
 
 
 @EACH_TASK
@@ -280,6 +300,36 @@ ODD_ARRAYS = [
 ]
 ODD_ELEMENTS = ["None", "'a'", "1.5", "float('nan')", "True", "-1", "2**60", "(1, 2)", "[]", "{'a': 1}", "np.arange(3)",
                 "np.int32(1)", "[][0]", "next(iter([]))"]  # fmt: skip
+ODD_PLAIN = [
+    *ODD_ELEMENTS,
+    "0",
+    "''",
+    "()",
+    "{}",
+    "set()",
+    "{'a', 1}",
+    "['a', 'b']",
+    "['a', ['b']]",
+    "[None, None]",
+    "[[]]",
+    "list(args[0])",
+    "[*args[0], *args[0]]",
+    "sorted(args[0], key=str)",
+    "set(map(str, args[0]))",
+    "args",
+    "args[0]",
+    "dict.fromkeys(map(str, args[0]))",
+    "[{'a': {1, (2, None)}}]",
+    "[0] * 1_000",
+    "len(args[0])",
+    "float(len(args[0]))",
+    "np.int64(len(args[0]))",
+    "(name for name in 'ab')",
+    "object()",
+    "print",
+    "2**70",
+    "jnp.zeros(3)",
+]
 ODD_STREAMS = [
     *(f"({element} for _ in range(7))" for element in ODD_ELEMENTS),
     "(np.zeros(2) if i % 2 else e for i, e in enumerate(args[0]))",
@@ -291,11 +341,10 @@ ODD_STREAMS = [
 
 
 def odd_answers(course: str, name: str, task: str) -> list[WrongAnswer]:
-    is_stream = "Yields:" in (ast.get_docstring(functions_of(text_of(course, name))[task]) or "")
+    answers = {"arrays": ODD_ARRAYS, "stream": ODD_STREAMS, "plain": ODD_PLAIN}[kind_of(course, name, task)]
     head = "import itertools\nimport jax\nimport jax.numpy as jnp\nimport numpy as np\n"
     sources = {
-        f"odd_{n}": f"{head}def odd_{n}(*args, **kwargs):\n    return {answer}\n"
-        for n, answer in enumerate(ODD_STREAMS if is_stream else ODD_ARRAYS)
+        f"odd_{n}": f"{head}def odd_{n}(*args, **kwargs):\n    return {answer}\n" for n, answer in enumerate(answers)
     }
     return [WrongAnswer(odd, source.splitlines()[-1].strip(), source) for odd, source in sources.items()]
 

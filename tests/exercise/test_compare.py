@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from aidl_jax.errors import CourseError
 from aidl_jax.exercise.compare import Failure, compare, compare_trees, expect_error, require, show, tolerance
-from aidl_jax.exercise.expressions import Request, Student, Transcript, static
+from aidl_jax.exercise.expressions import Student, static
+from aidl_jax.exercise.requests import Request, Transcript
 
 F = np.float32
 

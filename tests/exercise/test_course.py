@@ -44,6 +44,37 @@ def test_names_are_in_order_and_only_of_exercises(tmp_path: Path) -> None:
     assert course.session_names() == ["s01_one", "s02_two"]
 
 
+ORDER = TOML + '\n[order]\ns01_one = ["zeros", "mlp"]\n'
+
+
+def test_exercises_come_in_the_order_that_is_given_and_then_by_name(tmp_path: Path) -> None:
+    names = ["s01_one/add", "s01_one/mlp", "s01_one/ones", "s01_one/zeros", "s02_two/mlp", "s02_two/add"]
+    course = make(tmp_path, *names, toml=TOML)
+    assert course.names() == sorted(names)
+    (tmp_path / "course" / "course.toml").write_text(ORDER, encoding="utf-8")
+    course = open_course(tmp_path)
+    first = ["s01_one/zeros", "s01_one/mlp", "s01_one/add", "s01_one/ones"]
+    assert course.names() == [*first, "s02_two/add", "s02_two/mlp"]
+    assert course.session_names() == ["s01_one", "s02_two"]
+
+
+def test_an_exercise_in_order_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        make(tmp_path, "s01_one/zero", "s01_one/mlp", toml=ORDER)
+    assert str(refused.value).startswith(
+        f"{tmp_path / 'course' / 'course.toml'}: course.toml puts an exercise in order that is not there: "
+        "given s01_one/zeros. Fix: did you mean 's01_one/zero'"
+    )
+
+
+@pytest.mark.parametrize("order", ["order = 3", "[order]\ns01_one = 3"])
+def test_an_order_that_is_no_table_of_lists(tmp_path: Path, order: str) -> None:
+    head, _, sessions = TOML.partition("[sessions]")
+    toml = f"{head}{order}\n[sessions]{sessions}"
+    with pytest.raises(UsageError, match=r"course\.toml cannot be read"):
+        make(tmp_path, "s01_one/zeros", toml=toml)
+
+
 def test_a_course_without_exercises(tmp_path: Path) -> None:
     course = make(tmp_path)
     assert (course.names(), course.session_names()) == ([], [])
@@ -173,6 +204,7 @@ def test_a_course_toml_that_is_not_utf8(tmp_path: Path) -> None:
 
 def test_the_packages_own_course_opens() -> None:
     course = open_course()
-    assert "s02_graphs/linear_regression" in course.names()
+    graphs = [name.partition("/")[2] for name in course.names() if name.startswith("s02_graphs/")]
+    assert graphs == ["dag", "state", "linear_regression"]
     assert set(course.session_names()) <= set(course.sessions)
     assert course.resolve("s02/linear_regression") == "s02_graphs/linear_regression"

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from aidl_jax.exercise.draws import Draw
-from aidl_jax.exercise.expressions import Student, lower
-from aidl_jax.grade import explain
+from aidl_jax.exercise.expressions import Student
+from aidl_jax.exercise.requests import lower
+from aidl_jax.grade import explain, words
 from aidl_jax.grade.tracing import export_request
 
 LABEL = "answer.py"
@@ -59,6 +60,7 @@ PRODUCT_SHAPES = "A matrix product was given arrays whose shapes do not fit."
 IN_PLACE = "JAX arrays cannot be changed in place."
 NOT_SCALAR = "jax.grad was given a function that returns more than one number."
 CARRY = "The carry that your loop's step returns has another structure, shape or dtype than the carry it was given."
+ONE_CONDITION = "The condition of jax.lax.while_loop must return one True or False."
 PAIR = "The step given to jax.lax.scan must return a pair."
 BRANCHES = "The branches of a jax.lax.cond or jax.lax.switch return different"
 ARGUMENTS = "A function was called with the wrong arguments: "
@@ -139,6 +141,25 @@ MISTAKES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
         "def f(x):\n    def step(c):\n        return c, None\n    return jax.lax.scan(step, x, None, 3)  # here",
         (V3,),
     ),
+    "a lambda with one argument": (
+        "A lambda of yours was called with another number of arguments than it takes.",
+        "def f(x):\n    return jax.lax.cond(x[0] > 0, lambda x: x, lambda x: -x)  # here",
+        (V3,),
+    ),
+    "cond on many": ("The condition of jax.lax.cond is an array of many",
+                     "def f(x):\n    return jax.lax.cond(x > 0, lambda: x, lambda: -x)  # here", (V3,)),
+    "cond of values": ("jax.lax.cond was given a value where it takes a function.",
+                       "def f(x):\n    return jax.lax.cond(x[0] > 0, x, -x)  # here", (V3,)),
+    "while_loop on many": (ONE_CONDITION,
+                           "def f(x):\n    return jax.lax.while_loop(lambda c: c > 0, lambda c: c - 1, x)  # here", (V3,)),
+    "while_loop without return": (ONE_CONDITION, "def f(x):\n    def small(c):\n        c[0] < 1\n"
+                                  "    return jax.lax.while_loop(small, lambda c: c + 1, x)  # here", (V3,)),
+    "while_loop of a value": ("jax.lax.while_loop was given a value where it takes a function.",
+                              "def f(x):\n    return jax.lax.while_loop(x[0] > 0, lambda c: c - 1, x)  # here", (V3,)),
+    "a set that grows": ("A set was changed while a `for` loop was going through it.",
+                         "def f(x):\n    s = {0}\n    for n in s:  # here\n        s.add(n + 1)\n    return x", (V3,)),
+    "a dict that grows": ("A dict was changed while a `for` loop was going through it.",
+                          "def f(x):\n    d = {0: x}\n    for n in d:  # here\n        d[n + 1] = x\n    return x", (V3,)),
     "next at the end of a stream": (
         "The stream came to its end in the middle of your generator",
         "def g():\n    yield next(iter([]))  # here\ndef f(x):\n    return list(g())[0]",
@@ -225,16 +246,16 @@ def test_a_mistake_is_told_with_the_students_own_line(name: str) -> None:
 def test_every_row_is_made_by_one_of_these_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     used: set[str] = set()
 
-    def noting(name: str, words: Any) -> Any:
+    def noting(name: str, said: Any) -> Any:
         def note(given: Any) -> Any:
             used.add(name)
-            return words(given)
+            return said(given)
 
         return note
 
-    names, texts = dict(explain.BY_NAME), list(explain.BY_TEXT)
-    monkeypatch.setattr(explain, "BY_NAME", {name: noting(name, words) for name, words in names.items()})
-    monkeypatch.setattr(explain, "BY_TEXT", [(pattern, noting(pattern, words)) for pattern, words in texts])
+    names, texts = dict(words.BY_NAME), list(words.BY_TEXT)
+    monkeypatch.setattr(words, "BY_NAME", {name: noting(name, said) for name, said in names.items()})
+    monkeypatch.setattr(words, "BY_TEXT", [(pattern, noting(pattern, said)) for pattern, said in texts])
     for _, source, inputs in MISTAKES.values():
         explained(source, *inputs)
     assert used == {*names, *(pattern for pattern, _ in texts)}
@@ -250,6 +271,11 @@ def test_there_is_something_to_try(name: str) -> None:
         assert said["fix"].endswith((".", ")."))
         assert "Tracer" not in said["message"] + said["fix"]
         assert said["message"].endswith(".")
+
+
+def test_a_carry_is_explained_for_the_loop_that_it_is_in() -> None:
+    fixes = {name: explained(*[MISTAKES[name][1]], *MISTAKES[name][2])["fix"] for name in MISTAKES if "carry" in name}
+    assert all(("jax.lax.scan" in fix) == name.startswith("scan") for name, fix in fixes.items())
 
 
 def test_what_jax_cannot_do_is_not_called_unwritten() -> None:

@@ -30,7 +30,7 @@ def kept(*texts: str, tasks: tuple[str, ...] = ("f",)) -> list[str]:
 def executed(found: Extraction) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "answer"}
     for number in found.selected():
-        exec(found.statements[number].compile(), names)
+        exec(found.statements[number].code, names)
     return names
 
 

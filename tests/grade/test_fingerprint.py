@@ -14,7 +14,8 @@ from jax._src.interpreters import mlir
 from jaxlib.mlir import ir
 
 from aidl_jax import _compat
-from aidl_jax.exercise.expressions import Student, lower, static
+from aidl_jax.exercise.expressions import Student, static
+from aidl_jax.exercise.requests import lower
 from aidl_jax.grade.fingerprint import evidence, fingerprint
 from aidl_jax.grade.tracing import export_request
 

@@ -29,10 +29,12 @@ from aidl_jax.exercise import (
 )
 from aidl_jax.grade import process
 from aidl_jax.grade.extract import Cell
+from aidl_jax.grade.failures import MAX_TEXT
 from aidl_jax.grade.judge import judge
 from aidl_jax.grade.process import Died, Process
+from aidl_jax.grade.protocol import encode
 from aidl_jax.grade.record import Record, TaskRecord, to_json
-from aidl_jax.grade.session import MAX_TEXT, Processes, Session
+from aidl_jax.grade.session import Processes, Session
 
 HINTS = Hints("the idea", "where to look", "nearly the line")
 RIGHT = """
@@ -258,13 +260,16 @@ def test_the_line_is_the_students_own(check: Any, name: str) -> None:
 
 
 GENERATORS = {
-    "not a generator": ("return 3", "NotAnIterator", "It returned a finished int, not a generator"),
-    "yields an object": ("yield object()", "TypeError", "it yielded a value of type object"),
-    "yields a function": ("yield firsts", "TypeError", "it yielded a value of type function"),
-    "yields an array of objects": ("import numpy; yield numpy.array([object()])", "TypeError", "cannot be sent"),
-    "yields a huge integer": ("yield 2 ** 70", "TypeError", "cannot be sent"),
-    "yields half a character": ("yield '\\ud800'", "TypeError", "cannot be sent"),
-    "yields a deep list": ("x = []\n    for _ in range(99): x = [x]\n    yield x", "TypeError", "nested deeper than 64"),
+    "not a generator": ("return 3", "AnswerError", "Your function returned a finished int, not a generator."),
+    "yields an object": ("yield object()", "AnswerError", "Your function yielded a value of type object."),
+    "yields a function": ("yield firsts", "AnswerError", "Your function yielded a function, which was not called."),
+    "yields an array of objects": ("import numpy; yield numpy.array([object()])", "AnswerError",
+                                   "Your function yielded something that cannot be sent: ndarray object."),
+    "yields a huge integer": ("yield 2 ** 70", "AnswerError", "yielded an integer of more than 64 bits."),
+    "yields half a character": ("yield '\\ud800'", "AnswerError", "yielded a string with half a character in it."),
+    "yields a deep list": ("x = []\n    for _ in range(99): x = [x]\n    yield x", "AnswerError", "nested deeper than 64"),
+    "yields too much": ("import numpy; yield numpy.zeros(70_000_000, 'int8')", "AnswerError",
+                        "Your function yielded 70,000,023 bytes at once; at most 67,108,864 can be sent."),
     "stops with an error": ("yield 5\n    raise KeyError('w')", "KeyError", "Your code raised KeyError: 'w'"),
     "exits": ("yield 5\n    raise SystemExit", "SystemExit", "Your code tried to end the program."),
     "wrong elements": ("for i in range(count): yield i", "property", "These are not the first three."),
@@ -648,9 +653,10 @@ FORGED_EVENTS: list[Any] = [
     {"event": "pull", "stream": [0]},
     {"event": "yield"},
     {"event": "yield", "output": 3},
-    {"event": "yield", "output": [["leaf", 0], []]},
-    {"event": "yield", "output": [["leaf", 0], [1], 2]},
-    {"event": "yield", "output": [["leaf", 0], [5]]},
+    {"event": "yield", "output": b""},
+    {"event": "yield", "output": b"\xc1"},
+    {"event": "yield", "output": encode(["code", "x"])},
+    {"event": "yield", "output": encode(5)},
     {"event": ["yield"]},
 ]
 

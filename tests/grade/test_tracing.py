@@ -26,12 +26,12 @@ from aidl_jax.exercise.expressions import (
     jit,
     jvp,
     library,
-    lower,
     static,
     value_and_grad,
     vjp,
     vmap,
 )
+from aidl_jax.exercise.requests import lower
 from aidl_jax.grade import tracing
 from aidl_jax.grade.tracing import AnswerError, Impure, export_request
 
@@ -482,7 +482,7 @@ def test_prints_are_heard_once(capsys: pytest.CaptureFixture[str]) -> None:
     "body",
     [
         None, [], ["nothing"], ["input"], ["call", ["student", "f"]], ["library", "os.system"], ["library", "system"],
-        ["library", "jax.numpy._x"], ["library", "builtins.eval"], ["static", ["code", "x"]], ["static", 3],
+        ["library", "jax.numpy._x"], ["library", "builtins.eval"], ["static", ["code", "x"]], ["static", {}],
         ["transform", "pmap", ["student", "f"], {}], ["transform", "__class__", ["student", "f"], {}], {"input": 0},
         ["tree", ["leaf", 0], []],
     ],

@@ -8,8 +8,19 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from aidl_jax.exercise import Draw, Exercise, Hints, Student, expect_error, iterate, require, static, stream
-from aidl_jax.exercise.expressions import Expression, Transcript
+from aidl_jax.exercise import (
+    Draw,
+    Exercise,
+    Expression,
+    Hints,
+    Student,
+    Transcript,
+    expect_error,
+    iterate,
+    require,
+    static,
+    stream,
+)
 
 if TYPE_CHECKING:  # wrong answers run where student code runs; this name is there
 
