@@ -82,14 +82,15 @@ class _Around:
         )
 
 
-def flatten(closed: ClosedJaxpr, is_jitted: bool = False) -> Program:
+def flatten(closed: ClosedJaxpr, jits: int = 0) -> Program:
     """A traced function's steps, in the order in which they were traced, nested calls written out.
 
     Args:
         closed: what JAX traced.
-        is_jitted: whether the function is jitted itself: it is the same graph without; its one call opens no scope.
+        jits: how often the function itself is jitted: it is the same graph without; these calls open no scope.
     """
-    closed = _unwrapped(closed) if is_jitted else closed
+    for _ in range(jits):
+        closed = _unwrapped(closed)
     writer = _Writer()
     environment = writer.constants_of(closed) | {variable: variable for variable in closed.jaxpr.invars}
     writer.write(closed.jaxpr, environment, _Around())
@@ -103,13 +104,13 @@ def flatten(closed: ClosedJaxpr, is_jitted: bool = False) -> Program:
 
 
 def _unwrapped(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """A jitted function is the same graph as the function: its one call opens no scope."""
+    """What a jitted function's one call calls."""
     jaxpr = closed.jaxpr
     if len(jaxpr.eqns) != 1:
         return closed
     called = callee(jaxpr.eqns[0])
     same = called and jaxpr.eqns[0].invars == jaxpr.invars and jaxpr.eqns[0].outvars == jaxpr.outvars
-    return _unwrapped(called.jaxpr) if called and same and not called.own_rule else closed
+    return called.jaxpr if called and same and not called.own_rule else closed
 
 
 class _Writer:

@@ -86,11 +86,16 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
     ]
     name = clean(getattr(fn, "__name__", type(fn).__name__))
     structures = dict(zip(arguments, map(jax.tree.structure, specs), strict=True))
-    graph = build(
-        name, closed, names, kinds, jax.tree.structure(shapes), structures, isinstance(fn, jax.stages.Wrapped)
-    )
+    graph = build(name, closed, names, kinds, jax.tree.structure(shapes), structures, _jits(fn))
     _check_values(graph)
     return graph
+
+
+def _jits(fn: Any) -> int:
+    count = 0
+    while isinstance(fn, jax.stages.Wrapped):
+        fn, count = getattr(fn, "__wrapped__", None), count + 1
+    return count
 
 
 def build(
@@ -100,7 +105,7 @@ def build(
     kinds: Sequence[str],
     outputs: Any,
     arguments: dict[str, Any],
-    is_jitted: bool = False,
+    jits: int = 0,
 ) -> Graph:
     """The graph of a traced function.
 
@@ -111,8 +116,9 @@ def build(
         kinds: for each whether it is a `placeholder` or a `variable`.
         outputs: the tree structure of what the function returns.
         arguments: for each argument the tree structure of its inputs, in their order.
+        jits: how often the function itself is jitted.
     """
-    program = flatten(closed, is_jitted)
+    program = flatten(closed, jits)
     is_gradient = gradient_steps(program)
     taken: dict[str, int] = {}
     given = [
