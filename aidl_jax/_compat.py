@@ -47,6 +47,7 @@ __all__ = [
     "place",
     "source_frames",
     "symbols",
+    "trace_state",
     "traced_at",
     "with_inner",
     "without_effects",
@@ -309,3 +310,8 @@ def export_platform(device: Any) -> str:
     if device.platform != "gpu":
         return str(device.platform)
     return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
+
+
+def trace_state() -> Any:
+    """What JAX is tracing at the moment: unequal inside of a scan, jit, vmap, grad, ... and outside of it."""
+    return _core.get_opaque_trace_state(convention="flax")

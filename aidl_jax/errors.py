@@ -53,6 +53,18 @@ class GraphError(AidlError):
     """What is asked of a graph, or of a state, that it cannot give."""
 
 
+class ScopeError(AidlError):
+    """A variable that is there already, is not there, or is not what was expected."""
+
+
+class OptimizerError(AidlError):
+    """An optimizer, a schedule or a race that cannot be made of what was given."""
+
+
+class OpError(AidlError):
+    """An operation, a loss, a model or an initializer was given what does not fit: a shape, a dtype, a range."""
+
+
 class CourseError(AidlError):
     """An author's mistake in a course: a source file, a check, a wrong answer."""
 

@@ -19,7 +19,7 @@ from aidl_jax.exercise.course import open_course
 from aidl_jax.exercise.workspace import start
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md", "docs/graph.md"]
+FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md", "docs/graph.md", "docs/models.md"]
 BLOCK = re.compile(r"^```(\S*)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -95,7 +95,7 @@ def test_python_blocks_print_what_the_text_says(tmp_path: Path, monkeypatch: pyt
             assert body.rstrip() == printed.rstrip()
 
 
-@pytest.mark.parametrize("name", ["docs/graph.md"])
+@pytest.mark.parametrize("name", ["docs/graph.md", "docs/scopes.md"])
 def test_shells_answer_what_the_text_says(name: str) -> None:
     """All in one namespace, in order."""
     body = "\n".join(body for kind, _, body in BLOCK.findall((ROOT / name).read_text()) if kind == "pycon")

@@ -70,6 +70,11 @@ def test_each_unpacking_is_new() -> None:
     assert unpack(packed) == second
 
 
+def test_equal_sets_are_packed_alike_however_they_were_made() -> None:
+    assert list({0, 8}) != list({8, 0})
+    assert pack({0, 8}) == pack({8, 0}) == ["set", [0, 8]]
+
+
 def test_arrays_stay_arrays() -> None:
     array = np.float32([1, 2])
     assert unpack(pack([array]))[0] is array
