@@ -244,9 +244,16 @@ def test_what_optax_does_stands_under_optimizer(optimizer, wrap):
     rest = [one for one in forward_names(graph) if not one.startswith(("optimizer/", "state/"))]
     assert rest == names(trace(loss, PARAMS, X))
     assert not any(one.is_gradient for one in graph.operations() if one.name.startswith("optimizer/"))
+    assert {one.source.file for one in graph.operations() if one.name.startswith("optimizer/")} == {__file__}
     params, state = graph.outputs
     assert all(out.name.startswith(("optimizer/", "params/kernel")) for out in jax.tree.leaves(params))
     assert all(out.name.startswith("optimizer/") for out in jax.tree.leaves(state))
+
+
+def test_functions_that_optax_calls_open_scopes_under_optimizer():
+    optimizer = optax.adam(1e-2)
+    graph = trace(lambda x, state: optimizer.update(x, state), X, optimizer.init(X))
+    assert "optimizer/where" in {one.scope for one in graph.operations()}
 
 
 def test_a_loss_of_optax_is_no_update():

@@ -301,6 +301,15 @@ def test_only_what_is_needed_is_in_a_cut():
     assert len(units) == 2
 
 
+@pytest.mark.oldest
+def test_a_checkpoint_is_kept_whole():
+    graph = trace(lambda x: jax.checkpoint(lambda x: jnp.sin(jnp.sin(x)))(x) * 2, X)
+    closed = cut(graph.program, list(graph.program.outputs), list(graph.program.inputs))
+    assert [one.primitive.name for one in closed.jaxpr.eqns] in (["checkpoint", "mul"], ["remat2", "mul"])
+    inside = [graph.variable_of["sin:0"]]
+    assert [one.primitive.name for one in cut(graph.program, inside, list(graph.program.inputs)).jaxpr.eqns] == ["sin"]
+
+
 def test_constants_that_a_cut_does_not_need_are_left_out():
     a, b = jnp.asarray(X), jnp.asarray(2 * X)
     graph = trace(lambda x: (x * a, x * b), X)

@@ -307,5 +307,7 @@ def test_error_a_callback_in_a_graph_of_open_size():
     assert graph.run(graph.outputs[0], {"x": rows(2)}).shape == (2, 3)
     told = refused(graph.run, graph.outputs, {"x": rows(2)})
     assert "'host/pure_callback' calls a Python function" in told and "a number in place of None" in told
+    looped = trace(lambda x: lax.map(lambda row: (jax.debug.print("{}", row), row * 2)[1], x), free(3))
+    assert "'scan' calls a Python function" in refused(looped.run, looped.outputs, {"x": rows(2)})
     (act,) = [one for one in graph.operations() if not one.outputs]
     assert f"{act.name!r} calls a Python function" in refused(graph.run, act, {"x": rows(2)})

@@ -303,15 +303,20 @@ def test_a_loop_has_a_condition_and_a_body_and_a_cond_its_branches():
 
 
 def test_consts_of_a_while_loop_go_to_the_function_that_uses_them():
-    limit, step = jnp.float32(10), jnp.float32(4)
+    def fn(limit, step, times):
+        return lax.while_loop(lambda c: c < limit, lambda c: c * times + step, 0.0)
 
-    def fn(limit, step):
-        return lax.while_loop(lambda c: c < limit, lambda c: c + step, 0.0)
-
-    loop = check_trace(fn, limit, step)["while"]
+    loop = check_trace(fn, jnp.float32(10), jnp.float32(4), jnp.float32(2))["while"]
     assert [one.name for one in loop.bodies["cond"].placeholders] == ["const_0:0", "carry_0:0"]
-    assert [one.name for one in loop.bodies["body"].placeholders] == ["const_0:0", "carry_0:0"]
-    assert float(loop.bodies["body"].run(loop.bodies["body"].outputs[0], {"const_0": 4.0, "carry_0": 1.0})) == 5
+    body = loop.bodies["body"]
+    assert [one.name for one in body.placeholders] == ["const_0:0", "const_1:0", "carry_0:0"]
+    assert float(body.run(body.outputs[0], {"const_0": 2.0, "const_1": 4.0, "carry_0": 1.0})) == 6
+
+
+def test_an_update_of_an_array_is_one_operation_without_a_body():
+    graph = check_trace(lambda x: x.at[0].add(1.0), X)
+    assert [one.bodies for one in graph.operations()] == [{}] * len(graph.nodes)
+    assert graph.operations()[-1].type == "scatter-add"
 
 
 def test_operations_that_only_act_have_no_output():
