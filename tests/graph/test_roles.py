@@ -212,6 +212,24 @@ def test_two_losses_in_one_function():
     assert forward_names(graph) == ["x", "sin", "reduce_sum", "cos", "reduce_sum_1"]
 
 
+def test_a_loss_that_is_used_again_is_the_loss():
+    def step(x):
+        value, gradient = jax.value_and_grad(jax.nn.logsumexp)(x)
+        return value, value * 2, gradient
+
+    expected = [one for one in names(trace(lambda x: jax.nn.logsumexp(x), X)) if one != "sign"]
+    assert forward_names(trace(step, X)) == [*expected, "mul"]
+
+
+def test_a_sum_of_losses_is_forward_though_its_way_back_starts_in_its_parts():
+    def loss(x):
+        value = jnp.sum(jnp.sin(x)) + jnp.sum(jnp.cos(x))
+        return value, {"largest": jnp.abs(x).max()}
+
+    for transform in (jax.value_and_grad, jax.grad):
+        assert set(names(trace(loss, X))) <= set(forward_names(trace(transform(loss, has_aux=True), X)))
+
+
 def test_metrics_beside_the_loss_are_forward():
     def loss(x):
         return jnp.sum(x**3), {"accuracy": (x > 0).mean(), "size": jnp.abs(x).max()}

@@ -431,6 +431,15 @@ def test_error_key_that_is_no_name(graph, key):
 
 
 @pytest.mark.oldest
+def test_error_feeds_and_names_of_another_kind(graph):
+    for feeds in ([X], X, "x", {"x"}):
+        told = refused(graph.run, "div", feeds)
+        assert "feeds are not values by name" in told and "feed {'params': ...}" in told
+    assert "the feeds of a function are a list of names" in refused(graph.function, "div", "x")
+    assert "a graph is asked by name: given 0" in refused(graph.__getitem__, 0)
+
+
+@pytest.mark.oldest
 def test_error_another_tree(graph):
     for tree in ({"w": PARAMS["w"]}, PARAMS["w"], [1, 2, 3], PARAMS | {"w": None}):
         told = refused(graph.run, "div", {"params": tree, "x": X})
@@ -469,6 +478,9 @@ def test_error_another_dtype(graph, dtype):
 def test_error_a_raw_key_for_a_typed_one():
     graph = trace(lambda key: jax.random.bits(key), jax.random.key(0))
     assert "has another shape" in refused(graph.run, graph.outputs, {"key": jax.random.PRNGKey(0)})
+    told = refused(graph.run, graph.outputs, {"key": np.uint32(7)})
+    assert "has another dtype: given uint32[]" in told and "jax.random.wrap_key_data(old_key)" in told
+    assert "jax.random.key(seed)" in refused(graph.run, graph.outputs, {"key": 7})
     assert_same(graph.run(graph.outputs, {"key": jax.random.key(3)}), jax.random.bits(jax.random.key(3)))
 
 

@@ -352,6 +352,7 @@ def test_error_not_a_function():
 
 @pytest.mark.oldest
 def test_error_no_such_argument():
+    assert "variables are a list of names: given 'params'" in refused(lambda params: params, X, variables="params")
     told = refused(lambda params, x: x, X, X, variables=["param"])
     assert "variables='param'" in told and "did you mean 'params'?" in told
 
