@@ -65,6 +65,10 @@ class OpError(AidlError):
     """An operation, a loss, a model or an initializer was given what does not fit: a shape, a dtype, a range."""
 
 
+class DataError(AidlError):
+    """A dataset that cannot be made, read or resumed as asked; or what an element's way through it raised."""
+
+
 class CourseError(AidlError):
     """An author's mistake in a course: a source file, a check, a wrong answer."""
 

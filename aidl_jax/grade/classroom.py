@@ -9,9 +9,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from aidl_jax.errors import UsageError
@@ -21,8 +22,8 @@ from aidl_jax.exercise.files import write_text
 from aidl_jax.exercise.source import short_name
 from aidl_jax.grade.handin import HandIn, assign, find_hand_ins, read_hand_in
 from aidl_jax.grade.local import check_document
+from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import Record, to_json
-from aidl_jax.grade.session import Processes
 from aidl_jax.grade.terminal import clean
 
 UNSAFE = "UNSAFE: no sandbox; student code runs with the rights of whoever grades."
@@ -80,20 +81,19 @@ class ClassRun:
     def grade(self, hand_ins: Sequence[HandIn], done: Callable[[Graded], None]) -> list[Graded]:
         """Grades all; `done` is told of each as it comes. Ctrl-C ends every process and is raised again."""
         finished: list[Graded] = []
+        ready: SimpleQueue[Future[Graded | None]] = SimpleQueue()  # Ctrl-C in futures.wait can leave a lock held
         with ThreadPoolExecutor(self.jobs) as pool:
-            waiting: set[Future[Graded | None]] = {pool.submit(self._grade_one, h) for h in hand_ins}
             try:
-                while waiting:
-                    ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in ready:
-                        graded = future.result()
-                        if graded is not None:
-                            finished.append(graded)
-                            done(graded)
+                for hand_in in hand_ins:
+                    pool.submit(self._grade_one, hand_in).add_done_callback(ready.put)
+                for _ in hand_ins:
+                    graded = ready.get().result()
+                    if graded is not None:
+                        finished.append(graded)
+                        done(graded)
             except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
                 self.stop()
-                for future in waiting:
-                    future.cancel()
                 raise
         return sorted(finished, key=lambda graded: (graded.student.casefold(), graded.student))
 

@@ -1,0 +1,148 @@
+"""Going through a dataset: the iterator, its state, and the end of data."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from aidl_jax.data.elements import Element, row_bytes
+from aidl_jax.data.stage import UNKNOWN, Cursor, Run, Skipped, Stage
+from aidl_jax.errors import DataError
+
+__all__ = ["DataIterator", "EndOfDataError", "block_of"]
+
+FORMAT = 1
+BLOCK_BYTES = 2**23  # what a block of rows may weigh: large blocks need few calls, small ones come soon
+MOST_ROWS = 64
+
+
+class EndOfDataError(StopIteration):
+    """There is no further element, and will be none."""
+
+
+class DataIterator:
+    """One going through a dataset, from its beginning or from a state.
+
+    `next(iterator)`, `iterator.get_next()` and `for` give one element after another; at the end all of them raise
+    `EndOfDataError`, a `StopIteration`, again and again.
+    """
+
+    def __init__(self, stage: Stage, state: dict[str, Any] | None = None) -> None:
+        self._stage = stage
+        self._closing = ExitStack()
+        self._finalizer = weakref.finalize(self, self._closing.close)
+        self._run = Run(block_of(stage), self._closing)
+        self._cursor: Cursor = stage.cursor(0, self._run, None if state is None else _position(stage, state))
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Element]:
+        return self
+
+    def __next__(self) -> Element:
+        if self._ended:
+            raise EndOfDataError
+        try:
+            return next(self._cursor)
+        except StopIteration:
+            self.close()
+            raise EndOfDataError from None
+
+    def get_next(self) -> Element:
+        """The next element.
+
+        Raises:
+            EndOfDataError: there is none.
+        """
+        return next(self)
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands, as JSON of less than 1 KB: an iterator restored from it goes on with the next element."""
+        return {
+            "format": FORMAT,
+            "pipeline": _told(self._stage),
+            "digest": _digest(self._stage),
+            "at": self._cursor.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where the state says, which may have been saved by another process.
+
+        Raises:
+            DataError: it is another pipeline's, or no state.
+        """
+        position = _position(self._stage, state)
+        self._closing.close()
+        self._run = Run(block_of(self._stage), self._closing)
+        self._cursor, self._ended = self._stage.cursor(0, self._run, position), False
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What `on_error="skip"` left out so far."""
+        return list(self._run.skipped)
+
+    def close(self) -> None:
+        """Ends its threads and files; afterwards it is at its end."""
+        self._ended = True
+        self._closing.close()
+
+    def __enter__(self) -> DataIterator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def block_of(stage: Stage) -> int:
+    """How many elements are made at once: as many as a block may weigh, at most 64; one where Python makes them."""
+    if not stage.indexed or stage.size is UNKNOWN:
+        return 1
+    heaviest = max(row_bytes(one.spec) * rows for one, rows in _rows_each(stage, 1.0))
+    return int(
+        max(1, min(MOST_ROWS if row_bytes(stage.spec) > 64 else 64 * MOST_ROWS, BLOCK_BYTES // max(heaviest, 1)))
+    )
+
+
+def _rows_each(stage: Stage, rows: float) -> Iterator[tuple[Stage, float]]:
+    """Each stage, with how many of its elements one element of the last is made of."""
+    yield stage, rows
+    inner = rows * getattr(stage, "length", 1) if stage.verb in ("batch", "window") else rows
+    inner = rows / stage.length if stage.verb == "unbatch" else inner  # type: ignore[attr-defined]
+    for one in stage.inputs:
+        yield from _rows_each(one, inner)
+
+
+def _told(stage: Stage) -> str:
+    told = str(stage)
+    return told if len(told) <= 500 else f"{told[:240]} ... {told[-240:]}"
+
+
+def _digest(stage: Stage) -> str:
+    return hashlib.blake2b(str(stage).encode(), digest_size=8).hexdigest()
+
+
+def _position(stage: Stage, state: Any) -> Any:
+    if not isinstance(state, dict) or not {"format", "pipeline", "digest", "at"} <= state.keys():
+        raise DataError(
+            "this is no state of a data iterator",
+            given=repr(state)[:80],
+            expected='a dict with "format", "pipeline", "digest" and "at"',
+            fix="pass what iterator.state() returned",
+        )
+    if state["format"] != FORMAT:
+        raise DataError(
+            "the state has another format",
+            given=str(state["format"]),
+            expected=str(FORMAT),
+            fix="restore it with the version of aidl_jax that saved it",
+        )
+    if state["digest"] != _digest(stage):
+        raise DataError(
+            "the state belongs to another pipeline",
+            given=str(state["pipeline"]),
+            expected=_told(stage),
+            fix="restore it into the pipeline that it was saved from, or begin anew without a state",
+        )
+    return state["at"]

@@ -1,0 +1,230 @@
+"""Where elements come from: arrays in memory or on disk, numbers in a row, a generator."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from aidl_jax.data.elements import Element, Rows, Spec, Stacked, as_element, frozen, map_shapes, spec_of, tell_spec
+from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, Origin, Run, Size, Stage, State
+from aidl_jax.errors import DataError
+
+__all__ = ["Counting", "Generated", "Slices", "generated", "slices"]
+
+
+@dataclass(frozen=True, eq=False)
+class Slices(Stage):
+    """The rows of arrays of one length; a memory map's rows stay on disk until they are asked for."""
+
+    leaves: list[np.ndarray]
+    structure: Any
+    verb = "from_tensor_slices"
+
+    @property
+    def size(self) -> int:
+        return len(self.leaves[0])
+
+    @cached_property
+    def spec(self) -> Spec:
+        return map_shapes(lambda shape: shape[1:], spec_of(self.structure.unflatten(self.leaves)))
+
+    @property
+    def arguments(self) -> str:
+        return tell_spec(spec_of(self.structure.unflatten(self.leaves)))
+
+    @property
+    def note(self) -> str:
+        on_disk = any(isinstance(leaf, np.memmap) for leaf in self.leaves)
+        return f"{self.size:,} rows {'on disk' if on_disk else 'in memory'}, gathered by index"
+
+    def rows(self, at: At, run: Run) -> Rows:
+        where = at.positions
+        if at.is_span:
+            block = slice(int(where[0]), int(where[-1]) + 1)
+            return Stacked([frozen(leaf[block]) for leaf in self.leaves], self.structure, len(where))
+        return Stacked([frozen(np.take(leaf, where, axis=0)) for leaf in self.leaves], self.structure, len(where))
+
+    def origins(self, at: At) -> list[Origin]:
+        return [
+            Origin(self.verb, epoch, position)
+            for epoch, position in zip(at.epochs.tolist(), at.positions.tolist(), strict=True)
+        ]
+
+
+def slices(tensors: Any) -> Slices:
+    """The source of a pytree of arrays."""
+    leaves, structure = jax.tree.flatten(tensors)
+    if not leaves:
+        raise DataError(
+            "there is no array to slice",
+            given=repr(tensors),
+            expected="a pytree of arrays",
+            fix="pass the data: (x, y)",
+        )
+    arrays = [leaf if isinstance(leaf, np.memmap) else np.asarray(leaf) for leaf in leaves]
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tensors)]
+    for path, array in zip(paths, arrays, strict=True):
+        if array.ndim == 0:
+            raise DataError(
+                "a number has no rows to slice",
+                given=f"{array.dtype.name}[] at {path or 'the top'}",
+                expected="arrays [rows, ...] of one length",
+                fix="give each leaf a first dimension; a list of numbers must be an array: np.array([...])",
+            )
+    lengths = {path: len(array) for path, array in zip(paths, arrays, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise DataError(
+            "the arrays differ in length",
+            given=", ".join(f"{path or 'the top'}: {length}" for path, length in lengths.items()),
+            expected="one length",
+            fix="each row of every array must belong to one example",
+        )
+    return Slices([frozen(array) for array in arrays], structure)
+
+
+@dataclass(frozen=True, eq=False)
+class Counting(Stage):
+    """The numbers of a Python range, int32 unless another dtype is asked for."""
+
+    numbers: range
+    dtype: np.dtype
+    verb = "range"
+
+    @property
+    def size(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def spec(self) -> Spec:
+        return jax.ShapeDtypeStruct((), self.dtype)
+
+    @property
+    def arguments(self) -> str:
+        start, stop, step = self.numbers.start, self.numbers.stop, self.numbers.step
+        told = f"{stop}" if (start, step) == (0, 1) else f"{start}, {stop}" + (f", {step}" if step != 1 else "")
+        return told if self.dtype == np.int32 else f"{told}, dtype={self.dtype.name}"
+
+    @property
+    def note(self) -> str:
+        return "computed from the position"
+
+    def rows(self, at: At, run: Run) -> Rows:
+        numbers = self.numbers.start + at.positions * self.numbers.step
+        return Stacked([frozen(numbers.astype(self.dtype))], jax.tree.structure(0), len(at))
+
+    def origins(self, at: At) -> list[Origin]:
+        return [Origin(self.verb, e, p) for e, p in zip(at.epochs.tolist(), at.positions.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Generated(Stage):
+    """What a function's generator yields, held to a spec."""
+
+    make: Callable[[], Iterable[Any]]
+    declared: Spec
+    known_size: Size = UNKNOWN
+    verb = "from_generator"
+    passes_rows = False
+
+    @property
+    def size(self) -> Size:
+        return self.known_size
+
+    @property
+    def spec(self) -> Spec:
+        return self.declared
+
+    @property
+    def arguments(self) -> str:
+        return f"{getattr(self.make, '__qualname__', type(self.make).__name__)}, {tell_spec(self.declared)}"
+
+    @property
+    def note(self) -> str:
+        return "Python, one element at a time; resumed by going through it again"
+
+    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
+        return _GeneratorCursor(self, 0 if state is None else int(state))
+
+
+class _GeneratorCursor:
+    """The elements of a generator; its state is how many it has given."""
+
+    def __init__(self, stage: Generated, count: int) -> None:
+        self._stage, self._count = stage, 0
+        self._elements = iter(stage.make())
+        for _ in itertools.islice(self._elements, count):
+            self._count += 1
+
+    def __next__(self) -> Element:
+        value = next(self._elements)
+        element = conforming(value, self._stage.declared, f"element {self._count} of {self._stage}")
+        self._count += 1
+        return element
+
+    def state(self) -> State:
+        return self._count
+
+
+def generated(make: Callable[[], Iterable[Any]], spec: Spec, size: Size) -> Generated:
+    """The source of a generator function."""
+    if not callable(make):
+        raise DataError(
+            "from_generator needs a function that makes a new generator, since each epoch starts one",
+            given=f"a {type(make).__name__}",
+            fix="pass the function itself, without calling it, or lambda: iter(items)",
+        )
+    if size not in (UNKNOWN, INFINITE) and (type(size) is not int or size < 0):
+        raise DataError(
+            "the cardinality is no number of elements", given=repr(size), expected="an integer of at least 0"
+        )
+    return Generated(make, spec, size)
+
+
+def conforming(value: Any, spec: Spec, where: str) -> Element:
+    """What Python code gave, as an element of this spec.
+
+    Python numbers and lists of them take the spec's dtype where it holds their values; arrays must have it.
+
+    Raises:
+        DataError: another structure, shape or dtype.
+    """
+    leaves, structure = jax.tree.flatten(spec)
+    try:
+        parts = structure.flatten_up_to(value)
+    except ValueError:
+        raise DataError(
+            "an element has another structure than its spec",
+            given=tell_spec(spec_of(as_element(value))),
+            expected=tell_spec(spec),
+            where=where,
+            fix="return what the spec says, or change the spec",
+        ) from None
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(spec)]
+    fitted = [_fitting(p, leaf, path, where) for p, leaf, path in zip(parts, leaves, paths, strict=True)]
+    return structure.unflatten(fitted)
+
+
+def _fitting(part: Any, leaf: Any, path: Any, where: str) -> np.ndarray:
+    array = as_element(part) if isinstance(part, str | bytes) else np.asarray(part)
+    if not isinstance(part, np.ndarray | np.generic | jax.Array | str | bytes):
+        narrowed = array.astype(leaf.dtype) if array.dtype.kind in "biuf" else array
+        if np.array_equal(narrowed, array) or leaf.dtype.kind == "f" == array.dtype.kind:
+            array = narrowed
+    same = len(array.shape) == len(leaf.shape) and all(
+        wanted in (None, size) for size, wanted in zip(array.shape, leaf.shape, strict=True)
+    )
+    if not same or array.dtype != leaf.dtype:
+        raise DataError(
+            f"a leaf is not what the spec says{f' at {jax.tree_util.keystr(path)}' if path else ''}",
+            given=tell_spec(spec_of(array)),
+            expected=tell_spec(leaf),
+            where=where,
+            fix=f"return np.asarray(value, np.{leaf.dtype}) of this shape, or change the spec",
+        )
+    return frozen(array)
