@@ -67,8 +67,10 @@ def check_training(training: Any) -> None:
 
 def check_key(op: str, key: Any) -> None:
     """Raises `OpError` without a key: nothing is random by itself."""
-    if key is None:
-        raise OpError(f"{op} needs a PRNG key", given="key=None", fix="pass one: jax.random.key(0), or one of a split")
+    if key is None or isinstance(key, int):
+        raise OpError(
+            f"{op} needs a PRNG key", given=f"key={key}", fix="pass one: jax.random.key(0), or one of a split"
+        )
 
 
 def check_range(name: str, low: float, high: float, least: float = float("-inf")) -> None:

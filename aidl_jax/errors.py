@@ -69,6 +69,10 @@ class DataError(AidlError):
     """A dataset that cannot be made, read or resumed as asked; or what an element's way through it raised."""
 
 
+class TrainError(AidlError):
+    """A training run that cannot be made, cannot go on, or cannot be resumed as asked."""
+
+
 class CourseError(AidlError):
     """An author's mistake in a course: a source file, a check, a wrong answer."""
 

@@ -46,6 +46,8 @@ def resize_bilinear(images: jax.Array, size: tuple[int, int]) -> jax.Array:
     [0.0, 0.25, 0.75, 1.0]
     """
     images = _images(images)
+    if not isinstance(size, tuple | list) or len(size) != 2:
+        raise OpError("the new size is not two numbers", given=repr(size), expected="(height, width)", fix="(28, 28)")
     height, width = whole("the new height", size[0], 1), whole("the new width", size[1], 1)
     shape = (*images.shape[:-3], height, width, images.shape[-1])
     return jax.image.resize(images, shape, "bilinear", antialias=False)
@@ -91,13 +93,21 @@ def random_flip(key: Any, image: jax.Array) -> jax.Array:
 
 
 def adjust_brightness(images: jax.Array, delta: Any) -> jax.Array:
-    """Adds one number to every value; what leaves [0, 1] stays outside, as in TF."""
+    """Adds one number to every value; what leaves [0, 1] stays outside, as in TF.
+
+    >>> adjust_brightness(jnp.array([0.25, 1.0]).reshape(1, 2, 1), 0.5).ravel().tolist()
+    [0.75, 1.5]
+    """
     images = _images(images)
     return images + _number("delta", delta, images)
 
 
 def adjust_contrast(images: jax.Array, factor: Any) -> jax.Array:
-    """Scales each channel's distance to its mean over the image; what leaves [0, 1] stays outside, as in TF."""
+    """Scales each channel's distance to its mean over the image; what leaves [0, 1] stays outside, as in TF.
+
+    >>> adjust_contrast(jnp.array([0.25, 0.75]).reshape(1, 2, 1), 3).ravel().tolist()
+    [-0.25, 1.25]
+    """
     images = _images(images)
     mean = images.mean(axis=(-3, -2), keepdims=True)
     return (images - mean) * _number("factor", factor, images) + mean
@@ -107,6 +117,9 @@ def adjust_saturation(images: jax.Array, factor: Any) -> jax.Array:
     """Scales the saturation of colours, [..., 3] in [0, 1].
 
     The saturation itself ends at 1, where a colour is pure, as in TF; a factor of 0 makes grey.
+
+    >>> adjust_saturation(jnp.array([1.0, 0.5, 0.5]).reshape(1, 1, 3), 0.0).ravel().tolist()
+    [1.0, 1.0, 1.0]
     """
     hue, saturation, value = jnp.moveaxis(rgb_to_hsv(images), -1, 0)
     saturation = jnp.clip(saturation * _number("factor", factor, saturation), 0, 1)

@@ -43,6 +43,9 @@ def uniform(low: float = -1.0, high: float = 1.0) -> Initializer:
     """Values in [low, high), all equally likely: mean (low + high) / 2, variance (high - low)**2 / 12.
 
     JAX's own `jax.nn.initializers.uniform(scale)` is another one: from 0 to `scale`.
+
+    >>> bool((abs(uniform(-1, 1)(jax.random.key(0), (5,), jnp.float32)) <= 1).all())
+    True
     """
     check_range("uniform", low, high)
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, low, high)

@@ -18,6 +18,7 @@ from optax import smooth_labels
 
 from aidl_jax._checks import check, check_same_shape, floats, told, whole
 from aidl_jax.errors import OpError, close_matches
+from aidl_jax.parameters import l2
 
 __all__ = [
     "accuracy",
@@ -96,7 +97,7 @@ def l2_loss(t: jax.Array) -> jax.Array:
     >>> float(l2_loss(jnp.array([3.0, 4.0])))
     12.5
     """
-    return optax.l2_loss(floats("l2_loss's inputs", t)).sum()
+    return l2({"t": floats("l2_loss's inputs", t)})
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -125,7 +126,7 @@ def top_k_accuracy(logits: jax.Array, labels: jax.Array, k: int) -> jax.Array:
     unknown = _unknown_classes(logits, labels)
     if whole("k", k, 1) > logits.shape[-1]:
         raise OpError("k is more than there are classes", given=f"{k} of {logits.shape[-1]}", fix="a smaller k")
-    _, best = jax.lax.top_k(logits, k)
+    _, best = jax.lax.top_k(jnp.where(logits == 0, 0, logits), k)  # top_k ranks 0.0 above its equal, -0.0
     is_hit = (best == labels[..., None]).any(axis=-1)
     return jnp.where(unknown, jnp.nan, is_hit.astype(jnp.float32)).mean()
 

@@ -23,7 +23,8 @@ from typing import Any
 import jax
 
 from aidl_jax import ops
-from aidl_jax._checks import check, floats
+from aidl_jax._checks import check, floats, whole
+from aidl_jax.errors import OpError
 from aidl_jax.initializers import glorot_uniform, he_normal, normal, uniform, zeros
 from aidl_jax.scope import Scope
 
@@ -46,6 +47,11 @@ def linear_regression(scope: Scope, x: jax.Array) -> jax.Array:
     """A weighted sum of the features: floats [batch, features] to [batch].
 
     Variables: `linear/weights` [features] and `linear/bias` [], both 0 at first, from where a convex loss always goes down.
+
+    >>> from aidl_jax.scope import apply
+    >>> params = {"linear": {"weights": jax.numpy.array([2.0, 1.0]), "bias": jax.numpy.float32(1)}}
+    >>> apply(linear_regression)(params, {}, jax.numpy.array([[1.0, 3.0]]))[0].tolist()
+    [6.0]
     """
     x = _batch(x, "features")
     with scope.variable_scope("linear") as linear:
@@ -71,7 +77,7 @@ def mlp(scope: Scope, x: jax.Array, units: Sequence[int] = (128, 10)) -> jax.Arr
 
     Variables: `layer1/weights` (He's), `layer1/biases` (0), `layer2/...`; the last layer is Glorot's and has no ReLU.
     """
-    x = _batch(x, "features")
+    x, units = _batch(x, "features"), _widths("units", units)
     for number, width in enumerate(units[:-1], start=1):
         with scope.variable_scope(f"layer{number}") as layer:
             x = ops.relu(dense(layer, x, width, he_normal()))
@@ -127,6 +133,7 @@ def residual_net(
 
     Source: K. He, X. Zhang, S. Ren, J. Sun, Deep residual learning for image recognition (2015).
     """
+    widths = _widths("widths", widths)
     with scope.variable_scope("stem") as stem:
         x = ops.relu(_conv_norm(stem, images, widths[0], 3, 1, training))
     for number, width in enumerate(widths, start=1):
@@ -183,6 +190,14 @@ def _conv_norm(scope: Scope, x: jax.Array, channels: int, size: int, strides: in
     x = _images(x)
     weights = scope.get_variable("weights", (size, size, x.shape[-1], channels), he_normal(), x.dtype)
     return batch_norm(scope, ops.conv2d(x, weights, strides), training)
+
+
+def _widths(name: str, widths: Any) -> tuple[int, ...]:
+    if not isinstance(widths, tuple | list) or not widths:
+        raise OpError(
+            f"{name} are not one number for each layer", given=repr(widths), expected="a tuple", fix="(128, 10), say"
+        )
+    return tuple(whole(f"each of {name}", width, 1) for width in widths)
 
 
 def _batch(x: Any, of: str) -> jax.Array:

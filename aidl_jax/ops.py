@@ -150,6 +150,9 @@ def dropout(key: Any, x: jax.Array, rate: float, training: bool) -> jax.Array:
         training: a Python bool.
 
     Source: N. Srivastava et al., Dropout (2014), with the scaling in training, as is usual now.
+
+    >>> sorted(set(dropout(jax.random.key(0), jnp.ones(100), 0.5, training=True).tolist()))
+    [0.0, 2.0]
     """
     check_training(training)
     if not 0 <= rate < 1:
@@ -197,6 +200,11 @@ def batch_norm(
         OpError: a vector is not [channels], or there is one value per channel only, which is its own mean.
 
     Source: S. Ioffe, C. Szegedy, Batch normalization (2015).
+
+    >>> zero, one = jnp.zeros(1), jnp.ones(1)
+    >>> y, new = batch_norm(jnp.array([[4.0], [6.0]]), Averages(zero, one), scale=one, offset=zero, training=True)
+    >>> y.round(3).ravel().tolist(), round(float(new.mean[0]), 3)
+    ([-1.0, 1.0], 0.5)
     """
     check_training(training)
     x = floats("batch_norm's inputs", x)
@@ -206,6 +214,8 @@ def batch_norm(
     values = x.astype(wide(x.dtype))
     if not training:
         return _normalize(values, averages, scale, offset, epsilon).astype(x.dtype), averages
+    if not 0 <= momentum <= 1:
+        raise OpError("batch_norm's momentum is out of range", given=str(momentum), expected="0 to 1", fix="0.9, say")
     alone = all(size == 1 for size in x.shape[:-1])
     check(not alone, "one value per channel is its own mean", x, fix="train on batches of two or more")
     axes = tuple(range(x.ndim - 1))

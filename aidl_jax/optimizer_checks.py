@@ -11,10 +11,20 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from aidl_jax.errors import OptimizerError, close_matches
 
-__all__ = ["check_loss", "check_number", "check_params", "check_same", "check_steps", "is_known", "named"]
+__all__ = [
+    "check_loss",
+    "check_number",
+    "check_optimizer",
+    "check_params",
+    "check_same",
+    "check_steps",
+    "is_known",
+    "named",
+]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -74,6 +84,22 @@ def check_steps(steps: Any) -> None:
         raise OptimizerError(
             "a schedule takes a whole number of steps", given=f"steps={steps!r}", expected="an int of at least 1"
         )
+
+
+def check_optimizer(optimizer: Any) -> Any:
+    """The optimizer, if it is one.
+
+    Raises:
+        OptimizerError: it is not.
+    """
+    if isinstance(optimizer, optax.GradientTransformation):
+        return optimizer
+    raise OptimizerError(
+        "this is not an optimizer",
+        given=getattr(optimizer, "__name__", repr(optimizer)),
+        expected="a pair of functions, init and update",
+        fix="call what makes one: sgd(0.1)",
+    )
 
 
 def check_params(params: Any) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 import optax
 
 from aidl_jax.errors import OptimizerError
-from aidl_jax.optimizer_checks import check_loss, check_number, check_params, check_same, named
+from aidl_jax.optimizer_checks import check_loss, check_number, check_optimizer, check_params, check_same, named
 from aidl_jax.schedules import Schedule
 
 __all__ = ["adagrad", "adam", "adamw", "current_rate", "minimize", "momentum", "nesterov", "rmsprop", "sgd"]
@@ -43,6 +43,11 @@ def sgd(learning_rate: Rate) -> Optimizer:
 
     Args:
         learning_rate: how far a step goes, a number of at least 0 or a schedule `step -> rate`.
+
+    >>> optimizer, p, g = sgd(0.5), jnp.float32(3), jnp.float32(2)
+    >>> updates, opt_state = optimizer.update(g, optimizer.init(p), p)
+    >>> float(p + updates)
+    2.0
     """
     return _descend(optax.identity(), learning_rate)
 
@@ -56,6 +61,12 @@ def momentum(learning_rate: Rate, momentum: float = 0.9) -> Optimizer:
     Args:
         learning_rate: as for `sgd`. Under a steady gradient the steps grow to `1 / (1 - momentum)` times those of `sgd`.
         momentum: what remains of the velocity after a step, in [0, 1).
+
+    >>> optimizer, p, g = momentum(0.5, momentum=0.5), jnp.float32(3), jnp.float32(2)
+    >>> first, opt_state = optimizer.update(g, optimizer.init(p), p)
+    >>> second, opt_state = optimizer.update(g, opt_state, p)
+    >>> float(first), float(second)
+    (-1.0, -1.5)
     """
     return _descend(optax.trace(check_number("momentum", momentum, below=1)), learning_rate)
 
@@ -113,6 +124,11 @@ def adam(learning_rate: Rate, beta1: float = 0.9, beta2: float = 0.999, epsilon:
         beta1: what remains of m after a step, in [0, 1).
         beta2: what remains of s after a step, in [0, 1).
         epsilon: keeps the quotient finite.
+
+    >>> optimizer, p, g = adam(0.1), jnp.float32(3), jnp.float32(1000)
+    >>> updates, opt_state = optimizer.update(g, optimizer.init(p), p)
+    >>> round(float(updates), 4)
+    -0.1
     """
     check_number("beta1", beta1, below=1)
     check_number("beta2", beta2, below=1)
@@ -147,27 +163,54 @@ def minimize(loss_fn: Callable[..., Any], optimizer: Optimizer) -> Callable[...,
         `optimizer.init(params)` makes the first opt_state. Operations of the update stand in the name scope `optimizer`.
 
     Raises:
-        OptimizerError: (when it is called) the loss is not one number, a parameter is not of floating point, or the opt_state
+        OptimizerError: there is no function or no optimizer, or (when it is called) the loss is not one number, a parameter is not of floating point, or the opt_state
             belongs to other parameters or to another optimizer.
     """
-    update = optax.with_extra_args_support(optimizer).update
+    if not callable(loss_fn):
+        raise OptimizerError("a loss is a function", given=repr(loss_fn), fix="minimize(loss_fn, optimizer)")
+    check_optimizer(optimizer)
 
     def train_step(params: Any, opt_state: Any, *batch: Any) -> tuple[Any, Any, jax.Array]:
-        check_params(params)
-        expected = jax.eval_shape(optimizer.init, params)
-        check_same(
-            "opt_state", opt_state, expected, "start with opt_state = optimizer.init(params), of the same optimizer"
+        params, opt_state, loss, _, _ = descend(
+            lambda params: (loss_fn(params, *batch), None), optimizer, params, opt_state
         )
-
-        def loss_of(params: Any) -> jax.Array:
-            return check_loss(loss_fn(params, *batch))
-
-        loss, gradients = jax.value_and_grad(loss_of)(params)
-        with jax.named_scope("optimizer"):
-            updates, opt_state = update(gradients, opt_state, params, value=loss, grad=gradients, value_fn=loss_of)
-            return optax.apply_updates(params, updates), opt_state, loss
+        return params, opt_state, loss
 
     return jax.jit(train_step)
+
+
+def descend(
+    loss_of: Callable[[Any], tuple[Any, Any]], optimizer: Optimizer, params: Any, opt_state: Any
+) -> tuple[Any, Any, jax.Array, Any, Any]:
+    """One update of parameters: what `minimize` and every train step do.
+
+    Args:
+        loss_of: `params -> (loss, aux)`: one floating-point number, and whatever else comes out.
+        optimizer: one of this module or any of optax.
+        params: a pytree of floating-point arrays.
+        opt_state: the optimizer's.
+
+    Returns:
+        `(params, opt_state, loss, gradients, aux)`, the loss before the update.
+
+    Raises:
+        OptimizerError: as `minimize`.
+    """
+    update = optax.with_extra_args_support(check_optimizer(optimizer)).update
+    check_params(params)
+    expected = jax.eval_shape(optimizer.init, params)
+    check_same("opt_state", opt_state, expected, "start with opt_state = optimizer.init(params), of the same optimizer")
+
+    def checked(params: Any) -> tuple[jax.Array, Any]:
+        loss, aux = loss_of(params)
+        return check_loss(loss), aux
+
+    (loss, aux), gradients = jax.value_and_grad(checked, has_aux=True)(params)
+    with jax.named_scope("optimizer"):
+        updates, opt_state = update(
+            gradients, opt_state, params, value=loss, grad=gradients, value_fn=lambda params: checked(params)[0]
+        )
+        return optax.apply_updates(params, updates), opt_state, loss, gradients, aux
 
 
 def current_rate(opt_state: Any) -> jax.Array:

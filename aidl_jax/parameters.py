@@ -6,6 +6,7 @@ A name is a path, `conv1/weights`. A pattern is a name in which `*` stands for a
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
@@ -27,6 +28,10 @@ def flat(params: Params) -> dict[str, Any]:
     >>> flat({"conv1": {"weights": 1, "biases": 2}})
     {'conv1/weights': 1, 'conv1/biases': 2}
     """
+    if not isinstance(params, Mapping):
+        raise ScopeError(
+            "parameters are a nested dict", given=f"a {type(params).__name__}", fix="pass what init returned"
+        )
     found: dict[str, Any] = {}
     for key, value in params.items():
         if isinstance(value, Mapping):
@@ -39,6 +44,9 @@ def flat(params: Params) -> dict[str, Any]:
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `flat`.
 
+    Raises:
+        ScopeError: one name is the beginning of another one, `conv1` and `conv1/weights`.
+
     >>> nested({"conv1/weights": 1, "conv1/biases": 2})
     {'conv1': {'weights': 1, 'biases': 2}}
     """
@@ -48,8 +56,18 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
         *scopes, last = name.split("/")
         for scope in scopes:
             branch = branch.setdefault(scope, {})
+            if not isinstance(branch, dict):
+                raise _clash(name)
+        if last in branch:
+            raise _clash(name)
         branch[last] = leaf
     return tree
+
+
+def _clash(name: str) -> ScopeError:
+    return ScopeError(
+        "a name cannot be both a parameter and a scope with parameters in it", given=repr(name), fix="rename one"
+    )
 
 
 def names(params: Params, *patterns: str) -> list[str]:
@@ -69,13 +87,21 @@ def names(params: Params, *patterns: str) -> list[str]:
 
 
 def mask(params: Params, *patterns: str) -> dict[str, Any]:
-    """True where a name matches, False elsewhere, as `optax.masked` takes it."""
+    """True where a name matches, False elsewhere, as `optax.masked` takes it.
+
+    >>> mask({"dense": {"weights": 1, "biases": 2}}, "*/weights")
+    {'dense': {'weights': True, 'biases': False}}
+    """
     chosen = set(names(params, *patterns))
     return nested({name: name in chosen for name in flat(params)})
 
 
 def select(params: Params, *patterns: str) -> dict[str, Any]:
-    """The parameters whose names match, nested as they were."""
+    """The parameters whose names match, nested as they were.
+
+    >>> select({"conv1": {"weights": 1, "biases": 2}, "dense": {"weights": 3}}, "conv*")
+    {'conv1': {'weights': 1, 'biases': 2}}
+    """
     return split(params, *patterns)[0]
 
 
@@ -103,6 +129,9 @@ def merge(*parts: Params) -> dict[str, Any]:
 
     Raises:
         ScopeError: a name is in more than one of them.
+
+    >>> merge({"head": {"w": 1}}, {"body": {"w": 2}})
+    {'head': {'w': 1}, 'body': {'w': 2}}
     """
     together: dict[str, Any] = {}
     for part in parts:
@@ -116,13 +145,21 @@ def merge(*parts: Params) -> dict[str, Any]:
 
 
 def map_selected(fn: Callable[[Any], Any], params: Params, *patterns: str) -> dict[str, Any]:
-    """The parameters with a function applied to those whose names match."""
+    """The parameters with a function applied to those whose names match.
+
+    >>> map_selected(lambda leaf: leaf * 10, {"dense": {"weights": 1, "biases": 2}}, "*/biases")
+    {'dense': {'weights': 1, 'biases': 20}}
+    """
     chosen = set(names(params, *patterns))
     return nested({name: fn(leaf) if name in chosen else leaf for name, leaf in flat(params).items()})
 
 
 def count(params: Params, *patterns: str) -> int:
-    """How many numbers there are in the parameters whose names match."""
+    """How many numbers there are in the parameters whose names match.
+
+    >>> count({"dense": {"weights": jnp.ones((30, 20)), "biases": jnp.ones(20)}})
+    620
+    """
     leaves = flat(params)
     return sum(_size(leaves[name]) for name in names(params, *patterns))
 
@@ -134,7 +171,8 @@ def l2(params: Params, *patterns: str) -> jax.Array:
     12.5
     """
     leaves = flat(params)
-    return jnp.sum(jnp.stack([jnp.sum(jnp.square(leaves[name])) for name in names(params, *patterns)])) / 2
+    squares = [jnp.sum(jnp.square(leaves[name])) for name in names(params, *patterns)]
+    return functools.reduce(jnp.add, squares) / 2 if squares else jnp.zeros(())
 
 
 def tabulate(params: Params, *patterns: str) -> str:

@@ -61,15 +61,18 @@ def plot(
     kinds = list(dict.fromkeys(race.optimizers)) if surface is not None else []
     rows = min(2, max(1, len(kinds)))
     columns = math.ceil(len(kinds) / rows)
-    figure = plt.figure(figsize=(9.4 + 2.9 * columns, 5.6), layout="constrained")
+    width = columns if rows == 2 else 2 * columns  # a panel alone is as high as two, and as wide
+    figure = plt.figure(figsize=(9.4 + 2.9 * width, 5.6), layout="constrained")
     figure.suptitle(title, fontsize=16, x=0.01, ha="left")
-    grid = figure.add_gridspec(1, 1 + bool(columns), width_ratios=[2.1, columns][: 1 + bool(columns)])
+    grid = figure.add_gridspec(1, 1 + bool(columns), width_ratios=[2.1, width][: 1 + bool(columns)])
     losses = figure.add_subplot(grid[0])
     _draw_losses(losses, race, average_over)
     if surface is not None:
         drawn, small = _Surface(race, surface, minimum, window), grid[1].subgridspec(rows, columns)
         for number, kind in enumerate(kinds):
-            _draw_ways(figure.add_subplot(small[number]), race, kind, drawn)
+            panel = figure.add_subplot(small[number])
+            _draw_ways(panel, race, kind, drawn)
+            _label(panel, drawn.names, is_lowest=number + columns >= len(kinds), is_first=number % columns == 0)
     _draw_legend(figure, losses, race, surface is not None, surface is not None and minimum is not None)
     plt.close(figure)  # else a notebook would show it twice
     return figure
@@ -170,10 +173,14 @@ def _draw_ways(axes: Any, race: Race, kind: str, surface: _Surface) -> None:
     axes.plot(*race.trajectories[0, 0], "o", color="white", markeredgecolor="black", markersize=8, zorder=5)
     axes.set_xlim(surface.left, surface.right)
     axes.set_ylim(surface.bottom, surface.top)
-    axes.set_xlabel(surface.names[0])
-    axes.set_ylabel(surface.names[1])
-    axes.label_outer()
     axes.set_title(kind, fontsize=12)
+
+
+def _label(axes: Any, names: Sequence[str], is_lowest: bool, is_first: bool) -> None:
+    """Names and numbers of a panel's axes, once per row and column of panels."""
+    axes.tick_params(labelbottom=is_lowest, labelleft=is_first)
+    axes.set_xlabel(names[0] if is_lowest else "")
+    axes.set_ylabel(names[1] if is_first else "")
 
 
 def _draw_legend(figure: Any, losses: Any, race: Race, has_surface: bool, has_minimum: bool) -> None:

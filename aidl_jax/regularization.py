@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import optax
 
 from aidl_jax.errors import OptimizerError
-from aidl_jax.optimizer_checks import check_number
+from aidl_jax.optimizer_checks import check_number, check_optimizer
 from aidl_jax.optimizers import Optimizer, current_rate
 from aidl_jax.parameters import mask
 
@@ -47,12 +47,18 @@ def clip_gradients(optimizer: Optimizer, max_norm: float) -> Optimizer:
     >>> optimizer.update({"w": jnp.float32([3, 4])}, optimizer.init(p), p)[0]["w"].tolist()
     [-0.6000000238418579, -0.800000011920929]
     """
-    return optax.chain(optax.clip_by_global_norm(check_number("max_norm", max_norm)), optimizer)
+    return optax.chain(optax.clip_by_global_norm(check_number("max_norm", max_norm)), check_optimizer(optimizer))
 
 
 def clip_values(optimizer: Optimizer, limit: float) -> Optimizer:
-    """Cuts every single gradient off at `-limit` and `limit`; the direction changes."""
-    return optax.chain(optax.clip(check_number("limit", limit)), optimizer)
+    """Cuts every single gradient off at `-limit` and `limit`; the direction changes.
+
+    >>> from aidl_jax.optimizers import sgd
+    >>> optimizer, p = clip_values(sgd(1.0), limit=1.0), jnp.zeros(2)
+    >>> optimizer.update(jnp.float32([3, -0.5]), optimizer.init(p), p)[0].tolist()
+    [-1.0, 0.5]
+    """
+    return optax.chain(optax.clip(check_number("limit", limit)), check_optimizer(optimizer))
 
 
 def add_l2(optimizer: Optimizer, strength: float, *patterns: str) -> Optimizer:
@@ -64,7 +70,7 @@ def add_l2(optimizer: Optimizer, strength: float, *patterns: str) -> Optimizer:
         *patterns: which parameters, of a nested dict; all of them without a pattern.
     """
     check_number("strength", strength)
-    return optax.chain(optax.add_decayed_weights(strength, _mask(*patterns)), optimizer)
+    return optax.chain(optax.add_decayed_weights(strength, _mask(*patterns)), check_optimizer(optimizer))
 
 
 def decay_weights(optimizer: Optimizer, strength: float, *patterns: str) -> Optimizer:
@@ -78,7 +84,7 @@ def decay_weights(optimizer: Optimizer, strength: float, *patterns: str) -> Opti
         *patterns: which parameters, of a nested dict; all of them without a pattern.
     """
     decay = optax.add_decayed_weights(check_number("strength", strength), _mask(*patterns))
-    inner = optax.with_extra_args_support(optimizer)
+    inner = optax.with_extra_args_support(check_optimizer(optimizer))
 
     def update(gradients: Any, opt_state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         _check_there("weight decay", params)
@@ -115,7 +121,7 @@ def average_params(optimizer: Optimizer, decay: float = 0.999) -> Optimizer:
         decay: what remains of m after a step, in [0, 1): about the last `1 / (1 - decay)` steps count.
     """
     check_number("decay", decay, below=1)
-    inner = optax.with_extra_args_support(optimizer)
+    inner = optax.with_extra_args_support(check_optimizer(optimizer))
 
     def init(params: Any) -> Averaged:
         return Averaged(inner.init(params), jnp.zeros((), jnp.int32), jax.tree.map(_wide, params))

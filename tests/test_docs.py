@@ -7,6 +7,7 @@ import doctest
 import io
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -20,6 +21,9 @@ from aidl_jax.exercise.workspace import start
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md", "docs/graph.md", "docs/models.md"]
+PYTHON = ["docs/graph.md", "docs/models.md", "docs/optimizers.md"]
+SHELLS = ["docs/graph.md", "docs/scopes.md", "docs/data.md"]
+ELSEWHERE = ["docs/static_and_dynamic.md"]  # its own test runs all of it
 BLOCK = re.compile(r"^```(\S*)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -81,12 +85,13 @@ def test_submit_after_solving(tmp_path: Path) -> None:
     assert (workspace / "handin.zip").is_file()
 
 
-def test_python_blocks_print_what_the_text_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", PYTHON)
+def test_python_blocks_print_what_the_text_says(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All in one namespace, in order; a block of text after one that prints is what it prints."""
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {}
     printed = ""
-    for kind, _, body in BLOCK.findall((ROOT / "docs/graph.md").read_text()):
+    for kind, _, body in BLOCK.findall((ROOT / name).read_text()):
         if kind == "python":
             with contextlib.redirect_stdout(io.StringIO()) as output:
                 exec(compile(body, "model.py", "exec"), namespace)
@@ -95,7 +100,16 @@ def test_python_blocks_print_what_the_text_says(tmp_path: Path, monkeypatch: pyt
             assert body.rstrip() == printed.rstrip()
 
 
-@pytest.mark.parametrize("name", ["docs/graph.md", "docs/scopes.md"])
+def test_the_checks_of_the_authors_page_are_an_exercise(tmp_path: Path) -> None:
+    """The first block; later ones are lines of such a check."""
+    body = next(body for kind, _, body in BLOCK.findall((ROOT / "docs/author.md").read_text()) if kind == "python")
+    file = tmp_path / "checks.py"
+    file.write_text(f"import numpy as np\nfrom aidl_jax.exercise import Exercise, Hints, compare\n{body}")
+    (task,) = runpy.run_path(str(file))["exercise"].tasks.values()
+    assert task.name == "mean_squared_error" and len(task.checks) == len(task.wrong_answers) == 1
+
+
+@pytest.mark.parametrize("name", SHELLS)
 def test_shells_answer_what_the_text_says(name: str) -> None:
     """All in one namespace, in order."""
     body = "\n".join(body for kind, _, body in BLOCK.findall((ROOT / name).read_text()) if kind == "pycon")
@@ -110,3 +124,12 @@ def test_every_shown_command_belongs_to_a_block_that_is_run() -> None:
         shown = len(re.findall(r"^\$ ", text, re.MULTILINE))
         kinds = [("console", False), ("console", True), ("console-after-solving", False)]
         assert shown == sum(len(commands(text, kind, slow)) for kind, slow in kinds), name
+
+
+def test_every_block_of_python_is_run() -> None:
+    for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        name = str(file.relative_to(ROOT))
+        kinds = {kind for kind, _, _ in BLOCK.findall(file.read_text())}
+        if name not in ELSEWHERE:
+            assert ("python" in kinds) == (name in [*PYTHON, "docs/author.md"]), name
+            assert ("pycon" in kinds) == (name in SHELLS), name

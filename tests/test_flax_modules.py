@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -47,18 +49,29 @@ def dense(scope, x, units):
     return x @ kernel + scope.get_variable("bias", (units,), 0.0)
 
 
-def by_hand(scope, x):
+class Evaluated(nnx.Module):
+    def __init__(self, rngs):
+        self.inner = nnx.Linear(3, 5, rngs=rngs)
+        self.norm = nnx.BatchNorm(5, use_running_average=True, rngs=rngs)
+        self.outer = nnx.Linear(5, 2, rngs=rngs)
+
+    def __call__(self, x):
+        return self.outer(nnx.relu(self.norm(self.inner(x))))
+
+
+def by_hand(scope, x, names=("Dense_0", "BatchNorm_0", "Dense_1")):
     """The same network, written with scopes under Flax's names."""
+    first, between, last = names
     with scope.variable_scope("net") as net:
-        with net.variable_scope("Dense_0") as layer:
+        with net.variable_scope(first) as layer:
             x = dense(layer, x, 5)
-        with net.variable_scope("BatchNorm_0") as norm:
+        with net.variable_scope(between) as norm:
             mean, var = (
                 norm.get_variable(name, (5,), value, trainable=False) for name, value in (("mean", 0), ("var", 1))
             )
             scale, bias = norm.get_variable("scale", (5,), 1.0), norm.get_variable("bias", (5,), 0.0)
             x = jax.nn.relu((x - mean) * jax.lax.rsqrt(var + 1e-5) * scale + bias)
-        with net.variable_scope("Dense_1") as layer:
+        with net.variable_scope(last) as layer:
             return dense(layer, x, 2)
 
 
@@ -102,6 +115,27 @@ def test_the_same_network_by_hand_gives_equal_logits_from_equal_params_both_ways
     for params, state in (of_flax, of_hand):
         one, two = (apply(model)(params, state, X)[0] for model in (linen_model, by_hand))
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_the_same_network_by_hand_and_by_nnx_gives_equal_logits_both_ways():
+    inside = lambda scope, x: nnx_module(scope, "net", Evaluated, x)  # noqa: E731
+    hand = functools.partial(by_hand, names=("inner", "norm", "outer"))
+    of_nnx, of_hand = init(inside)(KEY, X), init(hand)(KEY, X)
+    assert jax.tree.structure(of_nnx) == jax.tree.structure(of_hand)
+    for trees in (of_nnx, of_hand):
+        params, state = jax.tree.map(lambda leaf: leaf + 0.3, trees)  # no bias of 0, no scale of 1
+        alone = Evaluated(nnx.Rngs(1))
+        nnx.update(alone, params["net"])
+        nnx.update(alone, state["net"])
+        expected = alone(X)
+        assert jax.tree.map(jnp.shape, nnx.to_pure_dict(nnx.state(alone, nnx.Param))) == jax.tree.map(
+            jnp.shape, params["net"]
+        )
+        for model in (inside, hand):
+            np.testing.assert_allclose(apply(model)(params, state, X)[0], expected, rtol=1e-5, atol=1e-6)
+    made = Evaluated(nnx.Rngs(2))
+    params, state = ({"net": nnx.to_pure_dict(nnx.state(made, kind))} for kind in (nnx.Param, nnx.BatchStat))
+    np.testing.assert_allclose(apply(hand)(params, state, X)[0], made(X), rtol=1e-5, atol=1e-6)
 
 
 def test_an_nnx_module_keeps_its_names_and_gives_what_it_gives_alone():

@@ -34,7 +34,7 @@ def check_moments(values, mean, variance):
 
 
 def draw(initializer, shape, dtype=jnp.float32):
-    values = jax.jit(lambda key: initializer(key, shape, dtype))(KEY)
+    values = initializer(KEY, shape, dtype)
     assert values.shape == shape and values.dtype == dtype
     return np.asarray(values, np.float64)
 

@@ -97,7 +97,16 @@ def test_the_public_names() -> None:
     assert sorted(optimizers.__all__) == sorted([*ALL, "current_rate", "minimize"])
     wrappers = ["add_l2", "average_params", "averaged_params", "clip_gradients", "clip_values", "decay_weights"]
     assert sorted(regularization.__all__) == wrappers
-    checks = ["check_loss", "check_number", "check_params", "check_same", "check_steps", "is_known", "named"]
+    checks = [
+        "check_loss",
+        "check_number",
+        "check_optimizer",
+        "check_params",
+        "check_same",
+        "check_steps",
+        "is_known",
+        "named",
+    ]
     assert sorted(optimizer_checks.__all__) == checks
 
 
@@ -396,3 +405,16 @@ def test_errors_say_what_and_how(ask: Callable[[], Any], told: str) -> None:
 def test_a_pattern_that_matches_nothing() -> None:
     with pytest.raises(ScopeError, match="no parameter has such a name"):
         add_l2(sgd(0.1), 0.1, "*/wieghts").init({"a": {"weights": jnp.ones(2)}})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda o: minimize(rosenbrock, o), lambda o: clip_gradients(o, 1.0), lambda o: clip_values(o, 1.0), lambda o: add_l2(o, 0.1), lambda o: decay_weights(o, 0.1), average_params],
+)  # fmt: skip
+def test_what_is_no_optimizer_says_so(make: Callable[[Any], Any]) -> None:
+    with pytest.raises(
+        OptimizerError, match=r"not an optimizer: given sgd, expected .*Fix: call what makes one: sgd\(0.1\)"
+    ):
+        make(sgd)
+    with pytest.raises(OptimizerError, match=r"a loss is a function: given 3"):
+        minimize(3, sgd(0.1))  # type: ignore[arg-type]

@@ -72,6 +72,8 @@ def test_l2_and_its_gradient():
     assert float(value) == (36 * 1 + 360 * 4) / 2
     np.testing.assert_array_equal(grads["head"]["dense"]["weights"], 2.0)
     np.testing.assert_array_equal(grads["head"]["dense"]["biases"], 0.0)
+    assert float(parameters.l2({})) == 0
+    assert parameters.l2({"w": jnp.bfloat16([3, 4])}).dtype == jnp.bfloat16
 
 
 def test_the_table():
@@ -93,3 +95,17 @@ def test_a_pattern_that_matches_nothing_is_an_error():
         ScopeError, match=r"no parameter has such a name: given 'conv2/\*'. Fix: choose from 'conv1/biases'"
     ):
         parameters.select(params(), "conv1/*", "conv2/*")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: parameters.names([1, 2]), "parameters are a nested dict: given a list. Fix: pass what init returned"),
+        (lambda: parameters.nested({"a": 1, "a/b": 2}), "a name cannot be both a parameter and a scope with parameters in it: given 'a/b'. Fix: rename one"),
+        (lambda: parameters.merge({"a": {"b": 2}}, {"a": 1}), "cannot be both a parameter and a scope with parameters in it: given 'a'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_tree_of_parameters_says_so(call, message):
+    with pytest.raises(ScopeError) as error:
+        call()
+    assert message in str(error.value)

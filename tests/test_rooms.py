@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "aidl_jax"
 ROOMS = [
     "errors", "_compat", "graph", "_checks", "initializers", "recorder", "scope", "parameters", "flax_modules", "images",
-    "ops", "losses", "models", "optimizer_checks", "schedules", "optimizers", "regularization", "racing", "race_plots", "data",
+    "ops", "losses", "models", "optimizer_checks", "schedules", "optimizers", "regularization", "racing", "race_plots", "data", "train",
     "exercise", "grade", "course",
 ]  # fmt: skip
 DOORS = ["cli", "graph_command", "pytest_plugin", "__init__", "__main__"]  # may import any room

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aidl_jax.errors import ScopeError
+from aidl_jax.errors import OpError, ScopeError
 from aidl_jax.graph import trace
+from aidl_jax.initializers import he_normal
 from aidl_jax.scope import AUTO, Scope, apply, init
 
 KEY = jax.random.key(0)
@@ -326,6 +327,11 @@ def test_state_is_returned_and_never_changed_in_place():
         (lambda s: (get(s, trainable=False), jax.jit(lambda x: s.assign("v", x))(jnp.zeros(2))), "'v' is assigned inside"),
         (lambda s: s.get_variable("v"), "variable 'v' needs a shape to be made"),
         (lambda s: s.get_variable("v", (2,), lambda key, shape, dtype: jnp.ones(3)), "given float32[3], expected float32[2]"),
+        (lambda s: s.get_variable("v", (3)), "the shape of variable 'v' is not a tuple of sizes: given 3. Fix: write (3,) for a vector"),
+        (lambda s: s.variable_scope("a", reuse="yes").__enter__(), "there is no such reuse: given 'yes'. Fix: False, True, or AUTO"),
+        (lambda s: s.get_variable("v", (2, 2), he_normal), "the initializer of variable 'v' makes no array: given he_normal, expected a function (key, shape, dtype) -> array. Fix: call what makes an initializer: he_normal(), with parentheses"),
+        (lambda s: s.get_variable("v", (2, 2), jax.nn.initializers.glorot_uniform), "the initializer of variable 'v' makes no array: given glorot_uniform"),
+        (lambda s: s.get_variable("v", (2,), 0.0, np.float64), "JAX would narrow variable 'v' without a word: given float64, expected float32. Fix: dtype=float32"),
     ],
 )  # fmt: skip
 def test_what_a_variable_cannot_be(model, message):
@@ -370,3 +376,31 @@ def test_what_is_missing_and_what_is_not_used_are_both_listed():
         apply(my_filter)(params, {}, jnp.ones((4, 5)))
     with pytest.raises(ScopeError, match="missing: 'model_state/count'; not used: 'params/count'"):
         apply(counter)({"count": jnp.int32(0)}, {}, 1)
+
+
+def test_a_name_that_both_trees_have_is_used_in_each_by_itself():
+    with pytest.raises(ScopeError, match="variables that the model does not use: given 'v', expected 'v'"):
+        apply(lambda scope: get(scope))({"v": jnp.ones(2)}, {"v": jnp.ones(2)})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: init(my_filter)(X), "init takes a PRNG key first: given float32[4,3]. Fix: init(fn)(jax.random.key(0), *inputs)"),
+        (lambda: init(my_filter)(0, X), "init takes a PRNG key first: given 0"),
+        (lambda: apply(my_filter)({}, X), "model_state is not a dict of variables: given float32[4,3]. Fix: apply(fn)(params, model_state, *inputs), with {}"),
+        (lambda: init(3), "a model is a function fn(scope, *inputs): given 3. Fix: init(fn), without calling it"),
+        (lambda: apply(None), "a model is a function fn(scope, *inputs): given None"),
+        (lambda: apply(my_filter)(None, {}, X), "params is not a dict of variables: given None"),
+    ],
+)  # fmt: skip
+def test_init_takes_a_key_and_apply_two_dicts(call, message):
+    with pytest.raises(ScopeError) as error:
+        call()
+    assert str(error.value).startswith(message)
+    assert init(my_filter)(jax.random.PRNGKey(0), X)  # the old kind of key is one, too
+
+
+def test_a_number_that_the_dtype_cannot_hold_is_not_cut_off():
+    with pytest.raises(OpError, match=r"int32 cannot hold 0.5"):
+        in_init(lambda scope: scope.get_variable("v", (2,), 0.5, jnp.int32))

@@ -6,12 +6,14 @@ import runpy
 from functools import partial
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import scipy.signal
+from finite_differences import compiled
 from sklearn.datasets import load_digits
 
 from aidl_jax import losses, models, ops
@@ -36,10 +38,6 @@ INPUTS = {
 def strict():
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield
-
-
-# compiled in a hurry: what is run a few times only is ready sooner
-compiled = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def normal(*shape):
@@ -268,6 +266,59 @@ def test_dropout_in_the_lenet_needs_a_key_and_changes_with_it():
         apply(model)(params, {}, images)
 
 
+def flax_layer(module, params, x):
+    """A Flax layer with our weights."""
+    kernel = {"kernel": params["weights"]} | ({"bias": params["biases"]} if "biases" in params else {})
+    return module.apply({"params": kernel}, x)
+
+
+def flax_norm(params, averages, x):
+    given = {"scale": params["scale"], "bias": params["offset"]}
+    stats = {"mean": averages["mean"], "var": averages["variance"]}
+    return nn.BatchNorm(use_running_average=True).apply({"params": given, "batch_stats": stats}, x)
+
+
+def flax_lenet(params, x):
+    for name in ("conv1", "conv2"):
+        channels = params[name]["biases"].size
+        x = nn.max_pool(nn.relu(flax_layer(nn.Conv(channels, (5, 5)), params[name], x)), (2, 2), strides=(2, 2))
+    x = x.reshape(len(x), -1)
+    for name in ("dense1", "dense2"):
+        x = nn.relu(flax_layer(nn.Dense(params[name]["biases"].size), params[name], x))
+    return flax_layer(nn.Dense(3), params["logits"], x)
+
+
+def flax_residual_net(params, state, x):
+    def conv_norm(params, state, x, size, strides):
+        conv = nn.Conv(params["weights"].shape[-1], (size, size), strides=strides, use_bias=False)
+        return flax_norm(params["batch_norm"], state["batch_norm"], flax_layer(conv, params, x))
+
+    x = nn.relu(conv_norm(params["stem"], state["stem"], x, 3, 1))
+    for name, strides in (("block1", 1), ("block2", 2)):
+        block, kept = params[name], state[name]
+        y = nn.relu(conv_norm(block["conv1"], kept["conv1"], x, 3, strides))
+        y = conv_norm(block["conv2"], kept["conv2"], y, 3, 1)
+        x = nn.relu((conv_norm(block["shortcut"], kept["shortcut"], x, 1, strides) if strides == 2 else x) + y)
+    return flax_layer(nn.Dense(3), params["logits"], x.mean(axis=(1, 2)))
+
+
+def test_the_convnets_are_flax_layers_with_the_same_weights():
+    x = normal(2, 8, 8, 1)
+    lenet, residual = partial(models.lenet, classes=3), partial(models.residual_net, classes=3, widths=(2, 3))
+    small, (large, state) = filled(made(lenet, 2, 8, 8, 1)[0]), filled(made(residual, 2, 8, 8, 1))
+    state = jax.tree.map(jnp.exp, state)  # variances are positive
+
+    @compiled
+    def both(small, large, state, x):
+        with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+            expected = flax_lenet(small, x), flax_residual_net(large, state, x)
+        return (apply(lenet)(small, {}, x)[0], apply(residual)(large, state, x)[0]), expected
+
+    for got, expected in zip(*both(small, large, state, x), strict=True):
+        assert got.shape == (2, 3)
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5 * float(abs(expected).max()))
+
+
 def test_a_residual_block_whose_convolutions_are_zero_is_relu():
     model = partial(models.residual_block, channels=2, strides=1, training=False)
     x = normal(2, 4, 4, 2)
@@ -337,6 +388,13 @@ def test_what_does_not_fit_says_so(model, shape, dtype, message):
     with pytest.raises(OpError) as caught:
         jax.eval_shape(init(model), KEY, jnp.ones(shape, dtype))
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("units", [(), 3, (4, 0), (4, 2.5)])
+def test_widths_are_whole_numbers(units):
+    told = "units are not one number for each layer: given|each of units must be a whole number: given"
+    with pytest.raises(OpError, match=told):
+        jax.eval_shape(init(partial(models.mlp, units=units)), KEY, jnp.ones((2, 3)))
 
 
 def test_layers_are_ops_and_nothing_is_left_out():

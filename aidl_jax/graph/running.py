@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
-from aidl_jax._compat import at_highest_precision, calls_python, equations, export_platform, jaxpr_as_fun, symbols
+from aidl_jax._compat import at_highest_precision, jaxpr_as_fun, symbols
 from aidl_jax.errors import GraphError
+from aidl_jax.graph.exporting import check_callbacks, compiled, exported, open_sizes
 from aidl_jax.graph.feeding import Slot, as_array, check_fit, slots_of, target
-from aidl_jax.graph.nodes import Operation, Tensor, describe
+from aidl_jax.graph.nodes import Operation, Tensor
 from aidl_jax.graph.slicing import cut, reached
 
 if TYPE_CHECKING:
@@ -32,37 +33,40 @@ class Prepared(NamedTuple):
 def run(graph: Graph, fetches: Any, feeds: Mapping[Any, Any], device: Any, at_highest: bool = False) -> Any:
     """See `Graph.run`; at the highest precision of matrix products where results are compared."""
     key = (fetches if type(fetches) is str else _key(graph, fetches), frozenset(feeds), device, at_highest)
-    compiled = graph.compiled.get(key)
-    if compiled is None:
-        compiled = graph.compiled[key] = _prepare(graph, fetches, feeds, device, at_highest)
+    prepared = graph.compiled.get(key)
+    if prepared is None:
+        prepared = graph.compiled[key] = _prepare(graph, fetches, feeds, device, at_highest)
     values: list[Any] = []
-    for name, slot in zip(compiled.feeds, compiled.slots, strict=True):
+    for name, slot in zip(prepared.feeds, prepared.slots, strict=True):
         values += slot.leaves(feeds[name])
-    values = list(map(as_array, compiled.tensors, values))
-    check_fit(compiled.tensors, values)
+    values = list(map(as_array, prepared.tensors, values))
+    check_fit(prepared.tensors, values)
     if device is None:
-        return compiled.call(*values)
-    with jax.default_device(compiled.device):  # for what has no feeds
-        return compiled.call(*jax.device_put(values, compiled.device))
+        return prepared.call(*values)
+    with jax.default_device(prepared.device):  # for what has no feeds
+        return prepared.call(*jax.device_put(values, prepared.device))
 
 
 def _prepare(graph: Graph, fetches: Any, feeds: Iterable[Any], device: Any, at_highest: bool) -> Prepared:
     found = None if device is None else find_device(device)
     slots = slots_of(graph, feeds)
     tensors = [tensor for slot in slots for tensor in slot.tensors]
-    return Prepared(tuple(feeds), slots, tensors, jax.jit(_flat(graph, fetches, slots, found, at_highest)), found)
+    return Prepared(
+        tuple(feeds), slots, tensors, compiled(_flat(graph, fetches, slots, found, at_highest), tensors), found
+    )
 
 
 def function(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
     """See `Graph.function`."""
     key = ("function", _key(graph, fetches), feeds)
     if key not in graph.compiled:
-        graph.compiled[key] = jax.jit(_structured(graph, fetches, feeds))
+        slots = slots_of(graph, feeds)
+        fed = [tensor for slot in slots for tensor in slot.tensors]
+        graph.compiled[key] = compiled(_structured(graph, fetches, slots), fed)
     return graph.compiled[key]
 
 
-def _structured(graph: Graph, fetches: Any, feeds: Sequence[Any]) -> Callable[..., Any]:
-    slots = slots_of(graph, feeds)
+def _structured(graph: Graph, fetches: Any, slots: Sequence[Slot]) -> Callable[..., Any]:
     flat = _flat(graph, fetches, slots, None)
 
     def call(*values: Any) -> Any:
@@ -116,7 +120,7 @@ def _cut(
     closed = cut(graph.program, outputs, inputs, steps)
     if at_highest:
         closed = at_highest_precision(closed)
-    free = {name for equation in equations(closed.jaxpr) for name in _symbols(equation)}
+    free = open_sizes(closed.jaxpr)
     if not free:
         return jaxpr_as_fun(closed)
     if not free <= {name for one in fed for name in symbols(one.shape)}:
@@ -126,53 +130,8 @@ def _cut(
             fix=f"feed a tensor that has it as a dimension: "
             f"{', '.join(str(one) for one in graph.placeholders if symbols(one.shape))}",
         )
-    _check_callbacks(graph, set(units))
-    return _exported(closed, fed, device)
-
-
-def _exported(closed: Any, fed: Sequence[Tensor], device: Any) -> Callable[..., Any]:
-    """Compiled through `jax.export` with its symbolic dimensions left open, so that it serves every size."""
-    specs = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in fed]
-    told = ", ".join(map(str, fed))
-    try:
-        exported = jax.export.export(jax.jit(jaxpr_as_fun(closed)), platforms=[export_platform(device)])(*specs)
-    except ValueError as error:
-        raise GraphError(
-            "the sizes that are left open cannot be told from what is fed",
-            given=told,
-            fix="feed a tensor that has each of them as a dimension of its own",
-        ) from error
-
-    def call(*values: Any) -> Any:
-        try:
-            return exported.call(*values)
-        except ValueError as error:
-            raise GraphError(
-                "the sizes of what is fed do not fit together",
-                given=", ".join(describe(value.shape, value.dtype) for value in values),
-                expected=told,
-                fix="feed values of one batch",
-            ) from error
-
-    return call
-
-
-def _check_callbacks(graph: Graph, units: set[Any]) -> None:
-    """What is compiled for every size cannot call back into Python."""
-    for name, step in graph.steps.items():
-        around = units.intersection((step, *step.calls))
-        if calls_python(step.equation) and any(calls_python(unit.equation) for unit in around):
-            raise GraphError(
-                f"{name!r} calls a Python function, which a graph of an open size cannot do",
-                fix="trace it with a number in place of None, or fetch what does not need it",
-            )
-
-
-def _symbols(equation: Any) -> Iterable[str]:
-    for variable in equation.outvars:
-        yield from symbols(variable.aval.shape)
-    for given in equation.params.values():
-        yield from symbols(given)
+    check_callbacks(graph, set(units))
+    return exported(closed, fed, device)
 
 
 def _key(graph: Graph, fetches: Any) -> Any:

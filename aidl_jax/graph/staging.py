@@ -6,9 +6,7 @@ import functools
 import re
 import statistics
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,9 +16,9 @@ from aidl_jax._compat import callee, equations
 from aidl_jax.errors import GraphError
 from aidl_jax.graph.costs import Calls, Compiled, Lowered, Memory, Stages, Traced
 from aidl_jax.graph.gaps import gap
-from aidl_jax.graph.nodes import Source
+from aidl_jax.graph.nodes import describe
 from aidl_jax.graph.optimised import count
-from aidl_jax.graph.tracing import LIBRARIES
+from aidl_jax.graph.sources import line_of
 
 __all__ = ["retraces", "stages"]
 
@@ -38,13 +36,15 @@ def stages(fn: Callable[..., Any], *args: Any, repeats: int = 5) -> Stages:
         repeats: how many later calls the median is taken of.
 
     Raises:
-        GraphError: `repeats` is below 1, or the compiled function returns something of another structure or shape.
+        GraphError: it is no function, `repeats` is below 1, or the compiled function returns something of another
+            structure or shape.
 
     >>> import jax.numpy as jnp
     >>> report = stages(lambda x, w: jnp.tanh(x @ w), jnp.ones((4, 3)), jnp.ones((3, 2)))
     >>> report.traced.operations, report.difference < 1e-6
     (2, True)
     """
+    _check_function("stages", fn)
     if repeats < 1:
         raise GraphError("nothing is measured without a repeat", given=f"repeats={repeats}", fix="pass 5")
     name = getattr(fn, "__name__", type(fn).__name__)
@@ -72,15 +72,37 @@ def retraces(fn: Callable[..., Any], calls: Iterable[Sequence[Any]]) -> int:
 
     Args:
         fn: a function that JAX can trace, jitted or not.
-        calls: the arguments of each call: values, or `jax.ShapeDtypeStruct`s.
+        calls: the arguments of each call, a tuple or a list: values, or `jax.ShapeDtypeStruct`s.
+
+    Raises:
+        GraphError: it is no function, or a call is no tuple of arguments.
 
     >>> import jax.numpy as jnp
     >>> retraces(jnp.sin, [(jnp.ones(3),), (jnp.zeros(3),), (jnp.ones(4),)])
     2
     """
+    _check_function("retraces", fn)
+    calls = list(calls)
+    for number, args in enumerate(calls):
+        _check_arguments(number, args)
     jitted = _jitted(fn)
     jaxprs = [jitted.trace(*args).jaxpr for args in calls]  # JAX gives the same one again where it need not trace
     return len({id(jaxpr) for jaxpr in jaxprs})
+
+
+def _check_function(name: str, fn: Any) -> None:
+    if not callable(fn):
+        raise GraphError("this is not a function", given=repr(fn), fix=f"{name}(function, ...), without calling it")
+
+
+def _check_arguments(number: int, args: Any) -> None:
+    if not isinstance(args, tuple | list):
+        raise GraphError(
+            "the arguments of a call are not a tuple",
+            given=describe(args.shape, args.dtype) if hasattr(args, "dtype") else repr(args),
+            where=f"calls[{number}]",
+            fix="write (x,) where the function takes one argument, (x, w) where it takes two",
+        )
 
 
 def _jitted(fn: Callable[..., Any]) -> Any:
@@ -180,13 +202,10 @@ _FIXES = {
 
 def _untraceable(error: Exception) -> GraphError:
     """An error of tracing as one that says at which line of the program."""
-    ours = str(Path(__file__).parent)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, ours))]
     kind, said = type(error).__name__, str(error).strip().splitlines() or [""]
     return GraphError(
         "it cannot be traced, since tracing runs it without values",
         given=f"{kind}: {re.sub(r' at 0x[0-9a-f]+', '', said[0]).rstrip('.')}",
-        where=str(Source(own[-1].filename, own[-1].lineno or 0, own[-1].name)) if own else None,
+        where=line_of(error),
         fix=_FIXES.get(kind),
     )

@@ -26,7 +26,8 @@ def assign(state: Mapping[str, Any], name: str, value: Any) -> tuple[dict[str, A
         The new state, and the variable's value in it.
 
     Raises:
-        GraphError: there is no such variable, or its shape or dtype would change.
+        GraphError: there is no such variable, its shape or dtype would change, or the state is no dict of names without
+            "/".
 
     >>> state = {"v": jnp.int32(1)}
     >>> new, value = assign(state, "v", 7)
@@ -96,6 +97,7 @@ def _amount(name: str, old: Any, amount: Any) -> Any:
 
 
 def _variable(state: Mapping[str, Any], name: str) -> Any:
+    _check_state(state)
     found: Any = state
     for part in name.split("/"):
         if not isinstance(found, Mapping) or part not in found:
@@ -116,6 +118,24 @@ def _variable(state: Mapping[str, Any], name: str) -> Any:
             fix=f"make the state of arrays of {variable.dtype}",
         )
     return variable
+
+
+def _check_state(state: Any) -> None:
+    if not isinstance(state, Mapping):
+        raise GraphError(
+            "a state is a dict of arrays",
+            given=f"a {type(state).__name__}",
+            fix='write {"v": jnp.int32(1)}, for example',
+        )
+    for key, value in state.items():
+        if isinstance(key, str) and "/" in key:
+            raise GraphError(
+                "a key of a state has a '/', which stands between the parts of a path",
+                given=repr(key),
+                fix='nest dicts: {"layer1": {"w": value}} has the variable "layer1/w"',
+            )
+        if isinstance(value, Mapping):
+            _check_state(value)
 
 
 def _names(state: Mapping[str, Any], before: str = "") -> list[str]:

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import export
 
 from aidl_jax import _compat
 from aidl_jax.errors import GraphError, close_matches
+from aidl_jax.graph.batch import check_scopes, explained, open_batch
 from aidl_jax.graph.flatten import Program, Step, flatten
 from aidl_jax.graph.graph import Graph
 from aidl_jax.graph.names import argument_names, clean, leaf_name, unique
-from aidl_jax.graph.nodes import Operation, Source, Tensor
+from aidl_jax.graph.nodes import Operation, Tensor
 from aidl_jax.graph.roles import gradient_steps
+from aidl_jax.graph.sources import is_update, source
 
 __all__ = ["build", "trace"]
-
-BATCH = "batch"
-
-
-def _folder(package: str) -> str:
-    spec = find_spec(package)
-    return str(Path(spec.origin).parent) + "/" if spec and spec.origin else f"({package} is not installed)"
-
-
-OPTAX = _folder("optax")
-OPTAX_LOSSES = OPTAX + "losses/"
-LIBRARIES = (_folder("jax"), _folder("flax"), OPTAX)
 
 
 def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) -> Graph:
@@ -52,7 +36,8 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
         over are its constants.
 
     Raises:
-        GraphError: a spec or a variable's name is not what was expected, or `fn` needs to know the size of the batch.
+        GraphError: a spec or a variable's name is not what was expected, there are more or fewer specs than arguments, or `fn`
+            needs to know the size of the batch.
 
     >>> import jax.numpy as jnp
     >>> graph = trace(lambda x, w: jnp.tanh(x @ w), jax.ShapeDtypeStruct((4, 3), jnp.float32), jnp.ones((3, 2)))
@@ -69,14 +54,15 @@ def trace(fn: Callable[..., Any], *specs: Any, variables: Sequence[str] = ()) ->
             raise GraphError(
                 "there is no such argument", given=f"variables={variable!r}", fix=close_matches(variable, arguments)
             )
-    specs = tuple(_batched(name, spec) for name, spec in zip(arguments, specs, strict=True))
-    _check_scopes(specs)
+    specs = tuple(open_batch(name, spec) for name, spec in zip(arguments, specs, strict=True))
+    check_scopes(specs)
     try:
         closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*specs)
     except Exception as error:
-        if isinstance(error, _compat.InconclusiveDimensionOperation) or _can_be_traced_at_a_size(fn, specs):
-            raise _needs_size(error) from error
-        raise
+        told = explained(fn, specs, error)
+        if told is None:
+            raise
+        raise told from error
     leaves = [_leaves(name, spec) for name, spec in zip(arguments, specs, strict=True)]
     names = [leaf for argument in leaves for leaf in argument]
     kinds = [
@@ -150,7 +136,7 @@ def build(
 def _name(step: Step, is_gradient: bool) -> str:
     if is_gradient:
         scopes: tuple[str, ...] = ("gradients", *step.scopes)
-    elif _is_update(step) and not _is_named(step):
+    elif is_update(step) and not _is_named(step):
         scopes = ("optimizer", *step.scopes)
     else:
         scopes = step.scopes
@@ -160,12 +146,6 @@ def _name(step: Step, is_gradient: bool) -> str:
 def _is_named(step: Step) -> bool:
     """Whether a `jax.named_scope` is around a step, as opposed to calls of functions only."""
     return any(_compat.name_stack(equation)[0] for equation in (step.equation, *step.callers))
-
-
-def _is_update(step: Step) -> bool:
-    """Whether optax did this, other than as a loss."""
-    frames = _frames(step)
-    return bool(frames) and frames[0].file.startswith(OPTAX) and not frames[0].file.startswith(OPTAX_LOSSES)
 
 
 def _tensors(program: Program, given: dict[Any, str], names: Sequence[str]) -> dict[Any, Tensor]:
@@ -195,36 +175,11 @@ def _operation(step: Step, name: str, is_gradient: bool, tensors: dict[Any, Tens
         ),
         outputs=tuple(tensors[variable] for variable in equation.outvars),
         attributes=equation.params,
-        source=_source(step),
+        source=source(step),
         is_gradient=is_gradient,
         custom=custom[0] if custom else None,
         bodies={body: _body(body, closed, equation) for body, closed in _compat.bodies(equation).items()},
     )
-
-
-def _source(step: Step) -> Source | None:
-    """The innermost line that is nobody's library; what was traced once and called often is where it was called."""
-    frames = _frames(step)
-    return next((one for one in frames if not one.file.startswith(LIBRARIES)), frames[0] if frames else None)
-
-
-def _frames(step: Step) -> list[Source]:
-    """The lines from the innermost one out, as far as the function that is traced."""
-    equations = (step.equation, *reversed(step.callers))
-    found: list[Source] = []
-    for equation, caller in zip(equations, (*equations[1:], None), strict=True):
-        frames = takewhile(lambda frame: frame[0] != __file__, _compat.source_frames(equation))
-        found += _inside(caller, [Source(*frame) for frame in frames])
-    return found
-
-
-def _inside(caller: Any, frames: list[Source]) -> list[Source]:
-    """The lines inside of a jitted function; JAX 0.8 tells those around it, too, of the first call ever."""
-    called = _compat.callee(caller) if caller is not None else None
-    if called is None or called.scope is None:
-        return frames
-    own = [number for number, one in enumerate(frames, 1) if one.function.rpartition(".")[2] == called.scope]
-    return frames[: own[0]] if own else []
 
 
 def _body(name: str, closed: _compat.ClosedJaxpr, equation: Any) -> Graph:
@@ -251,50 +206,6 @@ def _leaves(argument: str, spec: Any) -> list[str]:
     return [leaf_name(argument, path) for path, _ in jax.tree_util.tree_flatten_with_path(spec)[0]]
 
 
-def _batched(argument: str, spec: Any) -> Any:
-    """The spec with the batch's symbol where its first dimension is None, checked leaf by leaf."""
-    (batch,) = export.symbolic_shape(BATCH, scope=_SCOPE)
-
-    def leaf(path: Any, given: Any) -> Any:
-        name = leaf_name(argument, path)
-        if isinstance(given, bool | int | float | complex):
-            return given
-        if isinstance(given, type) or not hasattr(given, "shape") or not hasattr(given, "dtype"):
-            raise GraphError(
-                "a spec has no shape and dtype",
-                given=f"{given!r} for {name}",
-                expected="a jax.ShapeDtypeStruct, an array, a number or a pytree of those",
-                fix="pass jax.ShapeDtypeStruct(shape, dtype)",
-            )
-        _check_dtype(name, given.dtype)
-        if None not in given.shape:
-            return given
-        if None in given.shape[1:]:
-            raise GraphError(
-                "only the first dimension can be None, the batch",
-                given=f"{name} of shape {given.shape}",
-                fix='write other free sizes as jax.export.symbolic_shape("batch, time, 3")',
-            )
-        return jax.ShapeDtypeStruct((batch, *given.shape[1:]), given.dtype)
-
-    return jax.tree_util.tree_map_with_path(leaf, spec)
-
-
-_SCOPE = export.SymbolicScope()  # one for all graphs, so that a size of one can be fed to another
-
-
-def _check_scopes(specs: Sequence[Any]) -> None:
-    scopes = {size.scope for leaf in jax.tree.leaves(specs) for size in np.shape(leaf) if hasattr(size, "scope")}
-    if len(scopes) > 1:
-        raise GraphError(
-            "sizes that were made apart cannot be used together",
-            given=", ".join(
-                sorted({name for leaf in jax.tree.leaves(specs) for name in _compat.symbols(np.shape(leaf))})
-            ),
-            fix='make all symbols in one call, jax.export.symbolic_shape("batch, time"), and have no None beside them',
-        )
-
-
 def _check_values(graph: Graph) -> None:
     """Raises `GraphError` where something is not a value: what is written into it would be lost in a cut."""
     for operation in graph.operations():
@@ -304,53 +215,3 @@ def _check_values(graph: Graph) -> None:
                 where=str(operation.source) if operation.source else None,
                 fix="write a function from the old value to the new one: old.at[...].set(part) in place of ref[...] = part",
             )
-
-
-def _check_dtype(name: str, dtype: Any) -> None:
-    if not any(jnp.issubdtype(dtype, kind) for kind in (np.number, np.bool_, jax.dtypes.extended)):
-        raise GraphError(
-            "JAX has no such dtype",
-            given=f"{dtype} for {name}",
-            expected="numbers, booleans or keys",
-            fix="convert it to numbers before, or leave it out",
-        )
-    if not jnp.issubdtype(dtype, jax.dtypes.extended) and jax.dtypes.canonicalize_dtype(dtype) != dtype:
-        narrow = jax.dtypes.canonicalize_dtype(dtype)
-        raise GraphError(
-            "JAX would narrow a dtype without a word",
-            given=f"{dtype} for {name}",
-            expected=str(narrow),
-            fix=f"give it as {narrow}, or call jax.config.update('jax_enable_x64', True) first",
-        )
-
-
-def _can_be_traced_at_a_size(fn: Callable[..., Any], specs: Sequence[Any]) -> bool:
-    """Whether a function that cannot be traced for every size can be for one: what it lacks is the size."""
-    if not any(_compat.symbols(np.shape(leaf)) for leaf in jax.tree.leaves(specs)):
-        return False
-    try:
-        jax.eval_shape(fn, *jax.tree.map(_at_a_size, specs))
-    except Exception:
-        return False
-    return True
-
-
-def _at_a_size(spec: Any) -> Any:
-    """A spec with a size in place of each symbol that can be divided by most small numbers."""
-    shape = np.shape(spec)
-    return jax.ShapeDtypeStruct(_compat.at_size(shape, 24), spec.dtype) if _compat.symbols(shape) else spec
-
-
-def _needs_size(error: Exception) -> GraphError:
-    """A function that asks how large the batch is cannot be traced for every size."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = str(Path(__file__).parent)
-    at = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, ours))]
-    where = str(Source(at[-1].filename, at[-1].lineno or 0, at[-1].name)) if at else None
-    return GraphError(
-        "the function needs to know the size of the batch, which is not known until it runs",
-        given=": ".join([type(error).__name__, *str(error).splitlines()[:1]]).rstrip("."),
-        where=where,
-        fix="trace it with a number in place of None, or write it without asking for the size "
-        "(no `if x.shape[0] > 5`, no loop over rows, no jax.random.permutation of the batch)",
-    )

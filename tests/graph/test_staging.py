@@ -286,3 +286,25 @@ def test_counting_runs_nothing():
         return x
 
     assert retraces(spy, [(X,), (X,)]) == 1
+
+
+@pytest.mark.parametrize("ask", [stages, lambda fn: retraces(fn, [])])
+def test_what_is_no_function_has_no_stages(ask):
+    with pytest.raises(
+        GraphError, match=r"this is not a function: given 3. Fix: (stages|retraces)\(function, \.\.\.\), without"
+    ):
+        ask(3)
+
+
+@pytest.mark.parametrize(
+    ("calls", "given"),
+    [
+        ([(X,), X], "calls[1]: the arguments of a call are not a tuple: given float32[1000]"),
+        (jnp.ones((2, 3)), "calls[0]: the arguments of a call are not a tuple: given float32[3]"),
+        ([1.5], "given 1.5"),
+    ],
+)
+def test_the_arguments_of_a_call_are_a_tuple(calls, given):
+    with pytest.raises(GraphError) as error:
+        retraces(jnp.sin, calls)
+    assert given in str(error.value) and "Fix: write (x,) where the function takes one argument" in str(error.value)

@@ -63,6 +63,8 @@ def test_a_program_of_assignments_is_one_jitted_function():
         (lambda s: assign(s, "v", True), "'v' would change: given True, expected int32[]"),
         (lambda s: assign(s, "v", "text"), "'v' would change: given 'text', expected int32[]"),
         (lambda s: assign({"v": np.zeros(2)}, "v", np.ones(2)), "JAX would narrow variable 'v' without a word: given float64[2]"),
+        (lambda s: assign({"v": {"a/b": 1}, "c": 2}, "c", 1), "a key of a state has a '/', which stands between the parts of a path: given 'a/b'. Fix: nest dicts"),
+        (lambda s: assign_add([1], "v", 1), "a state is a dict of arrays: given a list. Fix: write {"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_assigned_says_why(change, message):

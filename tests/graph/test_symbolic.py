@@ -295,6 +295,22 @@ def test_error_sizes_that_cannot_be_told_apart():
 
 
 @pytest.mark.oldest
+@pytest.mark.oldest
+def test_error_vmapping_and_forward_mode():
+    graph = trace(lambda x: jnp.sin(x).sum(axis=1), free(3))
+    function, x = graph.function(graph.outputs, ["x"]), jnp.ones((2, 3))
+    told = "a graph with a batch of any size cannot be {}. Fix: trace it with a number in place of None, or {}"
+    for run in (function, lambda x: graph.run(graph.outputs, {"x": x})):
+        with pytest.raises(GraphError, match=told.format("vmapped", "feed the whole batch at once")):
+            jax.vmap(run)(x[None])
+        with pytest.raises(
+            GraphError, match=told.format("differentiated in forward mode", "differentiate in reverse mode")
+        ):
+            jax.jvp(run, (x,), (x,))
+    fixed = trace(lambda x: jnp.sin(x).sum(axis=1), x)
+    assert_same(jax.vmap(fixed.function(fixed.outputs, ["x"]))(x[None]), function(x)[None])
+
+
 def test_error_a_callback_in_a_graph_of_open_size():
     def fn(x):
         y = jnp.tanh(x)

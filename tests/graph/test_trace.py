@@ -350,6 +350,23 @@ def test_error_not_a_function():
     assert "this is not a function: given 3" in told and "trace(function, spec, ...)" in told
 
 
+@pytest.mark.parametrize(("specs", "given"), [((), "0 specs"), ((X,), "1 spec"), ((X, X, X), "3 specs")])
+def test_error_another_number_of_specs(specs, given):
+    def predict(x, w):
+        return x @ w
+
+    for fn in (predict, jax.jit(predict)):
+        told = refused(fn, *specs)
+        assert f"predict takes other arguments than it was given specs: given {given}, expected one" in told
+        assert "expected one for each argument of (x, w). Fix: trace(fn, spec, ...), in the arguments' order" in told
+    assert "functools.partial(fn, name=value)" in refused(lambda x, *, scale: x * scale, X)
+
+
+def test_a_type_error_of_the_function_itself_is_its_own():
+    with pytest.raises(TypeError, match="unsupported operand"):
+        trace(lambda x: x + None, X)
+
+
 @pytest.mark.oldest
 def test_error_no_such_argument():
     assert "variables are a list of names: given 'params'" in refused(lambda params: params, X, variables="params")

@@ -1,0 +1,131 @@
+"""One step of training, and one of evaluation, as pure functions that are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aidl_jax.errors import TrainError
+from aidl_jax.optimizers import Optimizer, descend
+from aidl_jax.train.state import TrainState
+
+__all__ = ["EvalStep", "LossFn", "Metrics", "TrainStep", "make_eval_step", "make_fused_step", "make_train_step"]
+
+Metrics = dict[str, jax.Array]
+LossFn = Callable[..., tuple[jax.Array, tuple[Any, Metrics]]]
+TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+EvalStep = Callable[[TrainState, Any], Metrics]
+
+
+def make_train_step(loss_fn: LossFn, optimizer: Optimizer) -> TrainStep:
+    """The train step of a loss: gradients, then the optimizer's update, compiled.
+
+    A step whose loss or gradients are not finite leaves the state as it was, and so do all that follow: the compiled program sees to
+    it, and nobody has to wait for a number.
+
+    Args:
+        loss_fn: `(params, model_state, batch, key) -> (loss, (model_state, metrics))`: one number, what the model remembers, and
+            a dict of numbers to report.
+        optimizer: one of `aidl_jax.optimizers`, or any of optax.
+
+    Returns:
+        `step(state, batch) -> (state, metrics)`. The state that is passed in is *donated*: its memory is used for the one that
+        comes out. Metrics are those of the loss function, "loss", and "finite": bool [1 + leaves of params], for the loss and each
+        gradient.
+
+    Raises:
+        TrainError: (when it is called) the loss function does not return what it should.
+    """
+
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+
+        def loss_of(params: Any) -> Any:
+            return _answer(loss_fn(params, state.model_state, batch, key), state.model_state)
+
+        params, opt_state, loss, gradients, (model_state, metrics) = descend(
+            loss_of, optimizer, state.params, state.opt_state
+        )
+        finite = jnp.stack([jnp.isfinite(one).all() for one in (loss, *jax.tree.leaves(gradients))])
+        well = state.finite & finite.all()
+        made = TrainState(state.step + 1, params, model_state, opt_state, state.key, well)
+        kept = jax.tree.map(partial(jnp.where, well), made, state._replace(finite=well))
+        return kept, {**metrics, "loss": loss, "finite": finite}
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def make_fused_step(step: TrainStep) -> TrainStep:
+    """Many steps as one compiled program.
+
+    Args:
+        step: what `make_train_step` returned.
+
+    Returns:
+        `(state, batches) -> (state, metrics)`: batches have one more dimension in front, [steps, ...], and so have the metrics.
+    """
+
+    def fused(state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
+        return jax.lax.scan(step, state, batches)
+
+    return jax.jit(fused, donate_argnums=0)
+
+
+def make_eval_step(metrics_fn: Callable[[Any, Any, Any], Metrics]) -> EvalStep:
+    """The step of an evaluation.
+
+    Args:
+        metrics_fn: `(params, model_state, batch) -> metrics`, a dict of means over the batch.
+
+    Returns:
+        `step(state, batch) -> metrics`, compiled; the state stays as it is.
+    """
+
+    def eval_step(state: TrainState, batch: Any) -> Metrics:
+        return metrics_fn(state.params, state.model_state, batch)
+
+    return jax.jit(eval_step)
+
+
+FORM = "(loss, (model_state, metrics))"
+
+
+def _answer(answer: Any, before: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+    """What a loss function returned, if it is of the right form."""
+    match answer:
+        case (loss, (model_state, dict(metrics))):
+            pass
+        case _:
+            raise TrainError(
+                "the loss function returns something else than it should",
+                given=_told(answer),
+                expected=FORM,
+                fix="return loss, (model_state, {}) where there is nothing more to tell",
+            )
+    taken = {"loss", "finite"} & metrics.keys()
+    if taken:
+        raise TrainError(
+            "a metric has a name that the step itself uses", given=", ".join(sorted(taken)), fix="rename it"
+        )
+    if jax.tree.structure(model_state) != jax.tree.structure(before):
+        raise TrainError(
+            "the model's state came back in another form",
+            given=str(jax.tree.structure(model_state)),
+            expected=str(jax.tree.structure(before)),
+            fix="return the model_state that apply returned, or the one that came in",
+        )
+    numbers = {name: jnp.asarray(one) for name, one in metrics.items()}
+    return loss, (model_state, numbers)
+
+
+def _told(answer: Any) -> str:
+    if isinstance(answer, tuple):
+        return f"({', '.join(map(_told, answer))})"
+    return (
+        type(answer).__name__ if not isinstance(answer, jax.Array | np.ndarray) else f"an array of shape {answer.shape}"
+    )
