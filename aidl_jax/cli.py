@@ -107,7 +107,7 @@ def check(exercise: str | None, traceback: bool, seed: int | None, course_path: 
 
     Exit code 0 where everything passes, 1 where something does not, 2 for bad input.
     """
-    from aidl_jax.grade.session import Processes
+    from aidl_jax.grade.process import Processes
 
     processes: list[Processes] = [Processes()]  # their start takes the longest, so it comes first
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class Failure(Exception):
     """A check that did not hold, in the student's words.
 
     Attributes:
-        kind: "structure", "shape", "dtype", "not finite", "value", "property", or the kind of error
+        kind: "structure", "shape", "dtype", "not finite", "value", "property", "graph", or the kind of error
             that the student's function raised.
         message: what happened, one sentence.
         got, expected, where: what came, what should have, and at which element.
@@ -56,10 +56,20 @@ class Failure(Exception):
         return self.message
 
 
-def require(condition: Any, message: str, *, got: Any = None, expected: Any = None) -> None:
-    """A property that must hold; `message` is what the student reads where it does not."""
+def require(
+    condition: Any,
+    message: str,
+    *,
+    got: Any = None,
+    expected: Any = None,
+    kind: Literal["property", "graph"] = "property",
+) -> None:
+    """A property that must hold; `message` is what the student reads where it does not.
+
+    One of a graph (`kind="graph"`) holds or fails for all values, so the inputs are shown by their shapes alone.
+    """
     if not bool(condition):
-        raise Failure("property", message, _shown(got), _shown(expected))
+        raise Failure(kind, message, _shown(got), _shown(expected))
 
 
 def expect_error(ask: Callable[[], Any], kind: str, message: str) -> Failure:

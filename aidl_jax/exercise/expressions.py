@@ -5,6 +5,7 @@
 * an array is a **hidden input**: only its shape and dtype travel to where student code is traced;
 * `static(5)` is public and travels as a value; a bare number is refused, so nobody shows one by accident;
 * `function(lambda p: student.loss(p, x))` composes, and `grad`, `vjp`, `jvp`, `vmap`, `jit` apply to it;
+* `init(student.model)` and `apply(student.model)` make array functions of a model `fn(scope, *inputs)`;
 * `library("jax.nn.relu")` is a function of JAX's own;
 * `stream(items)` is served to a generator one element at a time.
 """
@@ -24,7 +25,6 @@ from aidl_jax.exercise import plain, trees
 if TYPE_CHECKING:
     from aidl_jax.exercise.requests import Answerer
 
-TRANSFORMS = ("grad", "value_and_grad", "vmap", "jit", "vjp", "jvp")
 INPUT_DTYPES = ("bool", "int32", "uint32", "float32")
 SHOWN = 200  # characters of a public value in an expression's text
 
@@ -180,6 +180,21 @@ def vjp(of: Expression) -> Expression:
 def jvp(of: Expression) -> Expression:
     """A function `(primals, tangents) -> (outputs, output tangents)`."""
     return Expression("transform", ("jvp", of, {}))
+
+
+def init(of: Expression) -> Expression:
+    """`aidl_jax.scope.init` of a model `fn(scope, *inputs)`: `(key, *inputs) -> (params, model_state)`."""
+    return Expression("transform", ("init", of, {}))
+
+
+def apply(of: Expression) -> Expression:
+    """`aidl_jax.scope.apply` of a model: `(params, model_state, *inputs, key=None) -> (outputs, model_state)`."""
+    return Expression("transform", ("apply", of, {}))
+
+
+def shapes(of: Expression) -> Expression:
+    """What `init` of a model makes, all zeros: `(*inputs) -> (params, model_state)`, cheap where values do not matter."""
+    return Expression("transform", ("shapes", of, {}))
 
 
 def stream(items: Iterable[Any]) -> Expression:

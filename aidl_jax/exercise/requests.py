@@ -1,9 +1,10 @@
 """Asking: an expression becomes a `Request`, nested lists of plain data and the hidden inputs, and is answered.
 
-There are three ways to ask, by what the student's function is:
+There are four ways to ask, by what the student's function is:
 
 * `value(expression)`: a function of arrays. It is traced where student code runs and run elsewhere, so its inputs
   stay hidden; the answer is a tree of NumPy arrays. `operations(expression)` tells how large what was traced is;
+* `summary_graph(expression)`: how such a function looks in TensorBoard: its graph, by way of an event file;
 * `iterate(expression)`: a generator. It runs where student code runs, and its streams are served from outside;
 * `call(expression)`: any other function of Python's. It runs where student code runs, with the values of its
   inputs, and answers with plain data.
@@ -19,6 +20,7 @@ import numpy as np
 
 from aidl_jax.errors import CourseError
 from aidl_jax.exercise.expressions import Expression, describe
+from aidl_jax.exercise.summary import SummaryGraph
 
 
 def value(expression: Expression) -> Any:
@@ -32,6 +34,34 @@ def operations(expression: Expression) -> int:
     A Python loop is written out while it is traced, so with it the number grows with the number of rounds.
     """
     return _answerer(expression).operations(lower(expression))
+
+
+def summary_graph(expression: Expression) -> SummaryGraph:
+    """The graph of a function as TensorBoard would draw it: nodes with the scopes they stand in.
+
+    The function that the expression calls is traced where student code runs, and written as an event file, which is read
+    where no student code runs.
+
+    Args:
+        expression: a call of a function with arrays, or trees of them: `student.f(params, x)`,
+            `function(lambda p, x: apply(student.model)(p, {}, x)[0])(params, x)`.
+
+    Raises:
+        CourseError: it is no call, or an argument is something else.
+    """
+    request = lower(expression)
+    match request.body:
+        case ["call", _, args, named] if not named and all(map(_is_array_tree, args)):
+            return _answerer(expression).summary_graph(request)
+    raise CourseError(
+        "only a call of a function with arrays can be drawn",
+        given=str(expression),
+        fix="summary_graph(function(lambda x: student.f(x, static(3)))(x))",
+    )
+
+
+def _is_array_tree(node: list[Any]) -> bool:
+    return node[0] == "input" or (node[0] == "tree" and all(map(_is_array_tree, node[2])))
 
 
 def iterate(expression: Expression, limit: int = 10_000) -> Transcript:
@@ -132,6 +162,9 @@ class Answerer(Protocol):
 
     def operations(self, request: Request) -> int:
         """How many operations the traced function has."""
+
+    def summary_graph(self, request: Request) -> SummaryGraph:
+        """The traced function's graph, as an event file tells it."""
 
     def iterate(self, request: Request, limit: int) -> Transcript:
         """Runs the generator that the request makes until its end or `limit` outputs."""

@@ -65,15 +65,20 @@ def timed_out(asked: str, request: Request, seconds: float, line: Any = None) ->
 
 
 def in_runner(error: AidlError, asked: str, request: Request, seconds: float) -> Failure:
-    """The runner has not answered a "load" or a "run"."""
+    """The runner has not answered a "load", a "run" or a "read"."""
     match error, asked:
         case TimedOut(), "run":
             return timed_out("run", request, seconds)
+        case TimedOut(), "read":
+            return Failure("timeout", f"The event file with the graph of {names(request)} is too large to be read.")
         case TimedOut(), _:
             message = f"{names(request)} takes longer than {seconds:g} seconds to compile."
             return Failure("timeout", message, fix=MANY_STEPS)
         case Died(), "run":
             return died(request)
+        case _, "read":
+            message = "The event file is malformed: reading it ended the process."
+            return Failure("malformed", message, traceback=getattr(error, "last_words", None))
     message = "The traced function is malformed: reading it ended the process."
     return Failure("malformed", message, traceback=getattr(error, "last_words", None))
 

@@ -17,6 +17,7 @@ from aidl_jax.exercise import Check, Draw, Exercise, Failure, Student, Task, pla
 from aidl_jax.exercise.compare import compare_trees, show
 from aidl_jax.exercise.draws import shrink
 from aidl_jax.exercise.requests import Answerer, Request, Transcript
+from aidl_jax.exercise.summary import SummaryGraph
 from aidl_jax.grade.record import CheckRecord, FailureRecord, Record, TaskRecord
 from aidl_jax.grade.session import Answered, GraderFault, Session, VariantSession
 
@@ -213,6 +214,8 @@ def _same(one: Answered, other: Answered, kind: str) -> bool:
             return (failure.kind, failure.message) == (another.kind, another.message)
         case (Failure(), _) | (_, Failure()):
             return False
+    if isinstance(one.outcome, SummaryGraph) and isinstance(other.outcome, SummaryGraph):
+        return _placed(one.outcome) == _placed(other.outcome)
     if one.function is None or other.function is None:  # no exported functions: plain data, which is exact
         return _exactly(one.outcome) == _exactly(other.outcome)
     try:
@@ -220,6 +223,11 @@ def _same(one: Answered, other: Answered, kind: str) -> bool:
     except Failure as failure:
         return kind == "shape" and failure.kind == "value"
     return True
+
+
+def _placed(graph: SummaryGraph) -> set[tuple[str, str]]:
+    """What is done in which scope: how often, and in what order, is left to the answer."""
+    return {(node.scope, node.op) for node in graph.nodes}
 
 
 def _exactly(outcome: Any) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from aidl_jax.exercise import Exercise
 from aidl_jax.grade.handin import Document
 from aidl_jax.grade.judge import judge
+from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import Record
-from aidl_jax.grade.session import Processes, Session
+from aidl_jax.grade.session import Session
 
 HOME_SEED = 0
 

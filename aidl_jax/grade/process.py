@@ -172,3 +172,25 @@ class Deadline:
     def left(self) -> float:
         """Never below a millisecond, so that it can be waited for."""
         return max(self.end - time.monotonic(), 0.001)
+
+
+class Processes:
+    """A worker and a runner that start at the same time, before they are needed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.worker, self.runner = Process("worker"), Process("runner")
+
+    def restart(self, role: Literal["worker", "runner"]) -> None:
+        """Ends one and starts it anew, unless both have been closed."""
+        getattr(self, role).close()
+        if not self.closed:
+            setattr(self, role, Process(role))
+        if self.closed:  # by another thread, in the meantime
+            getattr(self, role).close()
+
+    def close(self) -> None:
+        """Ends both, for good."""
+        self.closed = True
+        self.worker.close()
+        self.runner.close()

@@ -1,7 +1,7 @@
 """The runner: no student Python. It parses exported functions, refuses what is not listed, runs them.
 
 `load` takes the bytes of one function and answers with its fingerprint; `run` takes a fingerprint
-and the hidden inputs, and answers with arrays. Numbers: 64-bit types are off, matrix products run
+and the hidden inputs, and answers with arrays; `read` takes an event file and answers with its graph. Numbers: 64-bit types are off, matrix products run
 at highest precision, on the CPU.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from aidl_jax import _compat
 from aidl_jax.errors import ProtocolError
-from aidl_jax.grade import fingerprint, gate, protocol
+from aidl_jax.grade import event_file, fingerprint, gate, protocol
 from aidl_jax.grade.worker import private_pipes
 
 
@@ -41,6 +41,8 @@ class Runner:
                 return {}
             case "load":
                 return self._load(message["exported"], message["specs"])
+            case "read":
+                return self._read(message["events"])
             case "run":
                 return self._run(message["function"], message["inputs"])
         raise ProtocolError("the runner does not know this message", given=repr(message["do"])[:40])
@@ -59,6 +61,12 @@ class Runner:
             arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
             self.compiled[name] = jax.jit(exported.call).lower(*arguments).compile()
         return {"function": name, "evidence": fingerprint.evidence(module)}
+
+    def _read(self, events: bytes) -> dict[str, Any]:
+        try:
+            return {"nodes": event_file.read_graph(events)}
+        except ProtocolError as error:
+            return {"refused": error.what}
 
     def _run(self, name: str, inputs: list[np.ndarray]) -> dict[str, Any]:
         outputs = self.compiled[name](*inputs)

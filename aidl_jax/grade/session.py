@@ -13,9 +13,10 @@ import numpy as np
 from aidl_jax.errors import ProtocolError
 from aidl_jax.exercise import Exercise, Failure, WrongAnswer, plain, trees
 from aidl_jax.exercise.requests import Request, Transcript
-from aidl_jax.grade import failures, protocol
+from aidl_jax.exercise.summary import SummaryGraph
+from aidl_jax.grade import answers, failures, protocol
 from aidl_jax.grade.extract import Cell
-from aidl_jax.grade.process import Deadline, Died, Process, TimedOut
+from aidl_jax.grade.process import Deadline, Died, Process, Processes, TimedOut
 
 START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
@@ -48,28 +49,6 @@ class Traced:
     failure: Failure | None = None
 
 
-class Processes:
-    """A worker and a runner that start at the same time, before they are needed."""
-
-    def __init__(self) -> None:
-        self.closed = False
-        self.worker, self.runner = Process("worker"), Process("runner")
-
-    def restart(self, role: Literal["worker", "runner"]) -> None:
-        """Ends one and starts it anew, unless both have been closed."""
-        getattr(self, role).close()
-        if not self.closed:
-            setattr(self, role, Process(role))
-        if self.closed:  # by another thread, in the meantime
-            getattr(self, role).close()
-
-    def close(self) -> None:
-        """Ends both, for good."""
-        self.closed = True
-        self.worker.close()
-        self.runner.close()
-
-
 @dataclass
 class Session:
     """Answers requests with one hand-in's code; equal functions are run once on equal inputs.
@@ -90,6 +69,7 @@ class Session:
     _runner_ready: bool = False
     _load_errors: dict[str, Failure] = field(default_factory=dict)
     _traced: dict[bytes, Traced] = field(default_factory=dict)
+    _drawn: dict[bytes, tuple[SummaryGraph, str | None]] = field(default_factory=dict)
     _results: dict[tuple[str, bytes], list[np.ndarray]] = field(default_factory=dict)
 
     def __enter__(self) -> Session:
@@ -132,6 +112,16 @@ class Session:
         self.log.append(Answered(request, count, printed=traced.printed))
         return count
 
+    def summary_graph(self, request: Request, variant: Variant | None = None) -> SummaryGraph:
+        """The graph of the traced function, from an event file that the worker wrote; errors as in `evaluate`."""
+        key = _named(request, variant)
+        with self._logging(request):
+            if key not in self._drawn:
+                self._drawn[key] = self._draw(request, variant)
+        graph, printed = self._drawn[key]
+        self.log.append(Answered(request, graph, printed=printed))
+        return graph
+
     def call(self, request: Request, variant: Variant | None = None) -> Any:
         """The answer of a function of Python's, called in the worker with values; errors as in `evaluate`."""
         limit = self.exercise.time_limit
@@ -143,7 +133,7 @@ class Session:
             reply = self._answer_of(worker, "call", limit + GRACE, request)
             if not isinstance(reply.get("answer"), bytes):
                 raise failures.told(reply.get("error"), reply.get("printed"))
-            answer = _unpacked(reply["answer"], "returned")
+            answer = answers.unpacked(reply["answer"], "returned")
         self.log.append(Answered(request, answer, printed=failures.text(reply.get("printed")) or None))
         return answer
 
@@ -198,7 +188,7 @@ class Session:
                     if yields > limit:
                         self._restart_worker()
                         raise Failure("malformed", "More was yielded than was asked for.")
-                    events.append(("yield", _unpacked(message.get("output"), "yielded")))
+                    events.append(("yield", answers.unpacked(message.get("output"), "yielded")))
                 case "end" | "limit":
                     if message["event"] == "end":
                         events.append(("end",))
@@ -207,7 +197,7 @@ class Session:
                     raise failures.told(message.get("error"), message.get("printed"))
 
     def _trace(self, request: Request, variant: Variant | None) -> Traced:
-        key = protocol.encode([request.body, request.specs, _plain(variant)])
+        key = _named(request, variant)
         if key not in self._traced:
             try:
                 self._traced[key] = self._trace_anew(request, variant)
@@ -219,11 +209,7 @@ class Session:
         return traced
 
     def _trace_anew(self, request: Request, variant: Variant | None) -> Traced:
-        worker = self._ensure_worker()
-        limit = self.exercise.time_limit
-        message = {"do": "trace", "body": request.body, "specs": request.specs, "variant": _plain(variant)}
-        self._tell(worker, {**message, "seconds": limit}, request)
-        answer = self._answer_of(worker, "trace", limit + GRACE, request)
+        answer = self._ask_worker("trace", request, variant)
         printed = failures.text(answer.get("printed")) or None
         if not isinstance(answer.get("exported"), bytes):
             raise failures.told(answer.get("error"), printed, request)
@@ -234,6 +220,20 @@ class Session:
             )
         self.evidence[loaded["function"]] = loaded["evidence"]
         return Traced(loaded["function"], answer.get("structure"), printed)
+
+    def _draw(self, request: Request, variant: Variant | None) -> tuple[SummaryGraph, str | None]:
+        answer = self._ask_worker("draw", request, variant)
+        printed = failures.text(answer.get("printed")) or None
+        if not isinstance(answer.get("events"), bytes):
+            raise failures.told(answer.get("error"), printed, request)
+        read = self._ask_runner({"do": "read", "events": answer["events"]}, request)
+        return answers.graph_of(read, printed), printed
+
+    def _ask_worker(self, do: Literal["trace", "draw"], request: Request, variant: Variant | None) -> dict[str, Any]:
+        worker, limit = self._ensure_worker(), self.exercise.time_limit
+        message = {"do": do, "body": request.body, "specs": request.specs, "variant": _plain(variant)}
+        self._tell(worker, {**message, "seconds": limit}, request)
+        return self._answer_of(worker, "trace", limit + GRACE, request)
 
     def _run(self, traced: Traced, request: Request) -> list[np.ndarray]:
         key = (traced.function, _digest(request.inputs))
@@ -310,7 +310,9 @@ class Session:
             answer = worker.ask(message, self.exercise.time_limit + GRACE)
             if isinstance(answer.get("errors"), dict):
                 errors = {task: failures.told(error) for task, error in answer["errors"].items() if error}
-                self.signatures = {task: _parameters(answer.get("signatures"), task) for task in self.exercise.tasks}
+                self.signatures = {
+                    task: answers.parameters(answer.get("signatures"), task) for task in self.exercise.tasks
+                }
             else:
                 failed = answer.get("error") or {}
         except TimedOut:
@@ -347,6 +349,10 @@ class VariantSession:
         """As `Session.operations`."""
         return self.session.operations(request, self.variant)
 
+    def summary_graph(self, request: Request) -> SummaryGraph:
+        """As `Session.summary_graph`."""
+        return self.session.summary_graph(request, self.variant)
+
     def iterate(self, request: Request, limit: int) -> Transcript:
         """As `Session.iterate`."""
         return self.session.iterate(request, limit, self.variant)
@@ -354,6 +360,10 @@ class VariantSession:
     def call(self, request: Request) -> Any:
         """As `Session.call`."""
         return self.session.call(request, self.variant)
+
+
+def _named(request: Request, variant: Variant | None) -> bytes:
+    return protocol.encode([request.body, request.specs, _plain(variant)])
 
 
 def _plain(variant: Variant | None) -> list[str] | None:
@@ -367,20 +377,6 @@ def _greet(process: Process) -> None:
     except (TimedOut, Died, ProtocolError) as error:
         last_line = getattr(error, "last_words", "").rpartition("\n")[2]
         raise GraderFault(f"the {process.role} did not start ({last_line or error})") from error
-
-
-def _parameters(signatures: Any, task: str) -> list[str]:
-    """A function's parameter names as the worker tells them: untrusted."""
-    names = signatures.get(task) if isinstance(signatures, dict) else None
-    return [failures.text(name) for name in names] if isinstance(names, list) else []
-
-
-def _unpacked(encoded: Any, verb: str) -> Any:
-    """Plain data from the worker: untrusted."""
-    try:
-        return plain.unpack(protocol.decode(encoded))
-    except (ProtocolError, TypeError) as error:
-        raise Failure("malformed", f"What was {verb} is malformed.") from error
 
 
 def _digest(inputs: Iterable[np.ndarray]) -> bytes:

@@ -16,6 +16,7 @@ from aidl_jax.grade.record import FailureRecord, Record, TaskRecord
 
 MARKS = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "waiting": ("·", "dim"), "ungraded": ("?", "yellow")}
 PLAIN_MARKS = {"✓": "+", "✗": "x", "·": "."}
+MAX_REQUEST = 60  # characters of a request in a line of evidence
 
 
 def clean(text: str) -> str:
@@ -101,10 +102,14 @@ def how(task: TaskRecord) -> str:
     products = found.get("matrix_products", 0)
     parts = [f"uses {products} matrix product{'s' * (products != 1)}"] if products else []
     parts += ["through JAX's autodiff"] if found.get("autodiff") else []
-    parts += [f"same graph as {found['equal_to']}"] if found.get("equal_to") else []
+    parts += [f"same graph as {_cut(found['equal_to'])}"] if found.get("equal_to") else []
     constant = found.get("constant_bytes", 0)
     parts += [f"{constant:,} bytes baked in as a constant"] if constant >= 1_024 else []
     return ", ".join(parts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_REQUEST else text[: MAX_REQUEST - 4] + " ..."
 
 
 def done(record: Record) -> str:

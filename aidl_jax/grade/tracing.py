@@ -19,6 +19,7 @@ import numpy as np
 from aidl_jax import _compat
 from aidl_jax.errors import ProtocolError
 from aidl_jax.exercise import plain, trees
+from aidl_jax.grade.drivers import DRIVERS
 from aidl_jax.grade.explain import AnswerError, Impure
 
 LIBRARIES = {"jax.numpy": jnp, "jax.nn": jax.nn, "jax.lax": jax.lax, "jax.random": jax.random}
@@ -184,6 +185,8 @@ def _library(name: str) -> Any:
 
 def _transform(name: str, of: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     given = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    if name in DRIVERS:
+        return DRIVERS[name](of)
     match name:
         case "grad" | "value_and_grad" | "vmap" | "jit":
             return getattr(jax, name)(of, **given)

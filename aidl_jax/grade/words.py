@@ -157,6 +157,18 @@ def _carry(found: re.Match[str]) -> Words:
     )
 
 
+def _scope(error: BaseException) -> Words:
+    """The package's own error about a variable: what to do, then what it was given and what it expected."""
+    what, given, expected, fix = (getattr(error, name, None) or "" for name in ("what", "given", "expected", "fix"))
+    here = ", ".join(filter(None, [given, expected and f"expected: {expected}"]))
+    told = filter(None, [fix, here and f"here: {here}"])
+    return f"{_capital(what)}.", " ".join(f"{_capital(one)}." for one in told) or None
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 BY_NAME: dict[str, Callable[[BaseException], Words]] = {
     "NotImplementedError": _not_implemented,
     "ImportError": _import,
@@ -167,6 +179,7 @@ BY_NAME: dict[str, Callable[[BaseException], Words]] = {
     "ConcretizationTypeError": _concrete,
     "UnexpectedTracerError": _leak,
     "KeyReuseError": _key,
+    "ScopeError": _scope,
     "UnboundLocalError": _unbound,
     "NameError": _name,
     "MemoryError": _memory,

@@ -1,7 +1,7 @@
 """The worker: the only process in which student code runs. It holds no check and no expected value.
 
-It is told the hand-in once (`load`), then asked for exported functions (`trace`) and, for what is Python by
-nature, to run a generator whose input is served from outside (`iterate`) or to call a function (`call`).
+It is told the hand-in once (`load`), then asked for exported functions (`trace`), for graphs (`draw`) and, for what is
+Python by nature, to run a generator whose input is served from outside (`iterate`) or to call a function (`call`).
 """
 
 from __future__ import annotations
@@ -134,6 +134,10 @@ class Worker:
 
                 exported, structure = tracing.export_request(message["body"], message["specs"], self._names(message))
                 return {"exported": exported, "structure": structure}
+            case "draw":
+                from aidl_jax.grade import drawing
+
+                return {"events": drawing.event_file(message["body"], message["specs"], self._names(message))}
             case "iterate":
                 return self._iterate(message)
             case "call":

@@ -68,6 +68,9 @@ class InPlace(VariantSession):
     def operations(self, request: Any, variant: Variant | None = None) -> Any:
         return self.session.operations(request, variant or self.variant)
 
+    def summary_graph(self, request: Any, variant: Variant | None = None) -> Any:
+        return self.session.summary_graph(request, variant or self.variant)
+
     def iterate(self, request: Any, limit: int, variant: Variant | None = None) -> Any:
         return self.session.iterate(request, limit, variant or self.variant)
 

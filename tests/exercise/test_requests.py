@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from aidl_jax.errors import CourseError
-from aidl_jax.exercise.expressions import Student, function, grad, library, static, stream
-from aidl_jax.exercise.requests import Request, Transcript, call, iterate, lower, operations, value
+from aidl_jax.exercise.draws import Draw
+from aidl_jax.exercise.expressions import Student, apply, function, grad, library, static, stream
+from aidl_jax.exercise.requests import Request, Transcript, call, iterate, lower, operations, summary_graph, value
+from aidl_jax.exercise.summary import SummaryGraph
 
 X = np.arange(6.0).reshape(2, 3)
 W = np.ones(3, np.float32)
@@ -28,6 +30,10 @@ class Recorder:
     def operations(self, request: Request) -> int:
         self.asked.append(request)
         return 12
+
+    def summary_graph(self, request: Request) -> SummaryGraph:
+        self.asked.append(request)
+        return SummaryGraph(())
 
     def iterate(self, request: Request, limit: int) -> Transcript:
         self.asked.append((request, limit))
@@ -79,6 +85,31 @@ def test_what_is_asked_for_decides_who_answers(student: Student) -> None:
     assert value(expression) == np.float32(7)
     assert operations(expression) == 12
     assert call(expression) == ["a", None]
+
+
+def test_a_call_with_arrays_can_be_drawn(student: Student, recorder: Recorder) -> None:
+    drawn = [
+        student.loss({"w": (W, X)}, X),
+        function(lambda p: apply(student.predict)(p, {}, static(3)))([W]),
+        grad(student.loss)(W),
+    ]
+    for expression in drawn:
+        assert summary_graph(expression) == SummaryGraph(())
+    assert [request.functions for request in recorder.asked] == [["loss"], ["predict"], ["loss"]]
+
+
+def test_what_is_no_call_with_arrays_cannot_be_drawn(student: Student) -> None:
+    key = Draw(0, "key").key()
+    expressions = [
+        student.loss, student.loss(W)[0], student.loss(static(3)), student.loss(x=W), student.loss(key),
+        student.loss([W, static(1)]), student.loss(student.predict(W)),
+    ]  # fmt: skip
+    for expression in expressions:
+        with pytest.raises(
+            CourseError,
+            match=r"only a call of a function with arrays can be drawn: given \w+.* Fix: summary_graph\(function",
+        ):
+            summary_graph(expression)
 
 
 def test_iterate_passes_its_limit(student: Student, recorder: Recorder) -> None:

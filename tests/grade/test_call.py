@@ -25,9 +25,9 @@ from aidl_jax.exercise import (
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.failures import ENDLESS, WHILE
 from aidl_jax.grade.judge import judge
-from aidl_jax.grade.process import Died, Process, TimedOut
+from aidl_jax.grade.process import Died, Process, Processes, TimedOut
 from aidl_jax.grade.record import TaskRecord, to_json
-from aidl_jax.grade.session import Processes, Session, VariantSession
+from aidl_jax.grade.session import Session, VariantSession
 
 GRAPH = {"y": ["x", "w"], "x": [], "w": []}
 

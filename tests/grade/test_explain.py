@@ -212,6 +212,9 @@ MISTAKES: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "variable without a value": ("The variable 'y' is used before it has a value.",
                                  "def f(x):\n    if x.ndim == 7:\n        y = x\n    return y  # here", (V3,)),
     "recursion": ("A function calls itself without an end.", "def f(x):\n    return f(x)  # here", (V3,)),
+    "a variable twice": ("Variable 'w' is there already.", "from aidl_jax.scope import init\ndef model(scope, x):\n"
+                         "    scope.get_variable('w', (3,))\n    return scope.get_variable('w', (3,))  # here\n"
+                         "def f(x):\n    return init(model)(jax.random.key(0), x)", (V3,)),
     "memory": ("Your code asked for more memory than there is.", "def f(x):\n    return x + np.ones(1 << 45).sum()  # here", (V3,)),
     "sys.exit": ("Your code tried to end the program.", "def f(x):\n    import sys; sys.exit(0)  # here", (V3,)),
     "exit": ("Your code tried to end the program.", "def f(x):\n    raise SystemExit('bye')  # here", (V3,)),

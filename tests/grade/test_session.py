@@ -31,10 +31,10 @@ from aidl_jax.grade import process
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.failures import MAX_TEXT
 from aidl_jax.grade.judge import judge
-from aidl_jax.grade.process import Died, Process
+from aidl_jax.grade.process import Died, Process, Processes
 from aidl_jax.grade.protocol import encode
 from aidl_jax.grade.record import Record, TaskRecord, to_json
-from aidl_jax.grade.session import Processes, Session
+from aidl_jax.grade.session import Session
 
 HINTS = Hints("the idea", "where to look", "nearly the line")
 RIGHT = """

@@ -169,6 +169,7 @@ def test_what_is_not_started_is_said_in_few_words() -> None:
         ({"matrix_products": 1}, "uses 1 matrix product"),
         ({"matrix_products": 3, "autodiff": True}, "uses 3 matrix products, through JAX's autodiff"),
         ({"equal_to": "grad(loss)(params)"}, "same graph as grad(loss)(params)"),
+        ({"equal_to": "a" * 61}, f"same graph as {'a' * 56} ..."),
         ({"constant_bytes": 1_023}, ""),
         ({"constant_bytes": 1_234_567}, "1,234,567 bytes baked in as a constant"),
     ],
