@@ -339,6 +339,28 @@ print("state:", saved)
 print("the same:", [element for element, state in before] + after == whole)
 
 # %% [markdown]
+# ## The same with a library
+#
+# `aidl_jax.data` has these verbs, and does the chain as arithmetic on positions: `explain()` shows how. Its iterator's state is
+# small too. Why does it need no replay?
+
+# %%
+from aidl_jax import data
+
+library = (
+    data.range(100)
+    .shuffle(10, seed=0)
+    .repeat(2)
+    .map(lambda number: number * 2, num_parallel_calls=10)
+    .batch(32)
+    .prefetch(2)
+)
+print(library.explain())
+iterator = library.make_one_shot_iterator()
+iterator.get_next()
+print("state:", json.dumps(iterator.state()))
+
+# %% [markdown]
 # ## Sum or maximum?
 #
 # A batch that takes 10 ms to get ready, and a step that takes 10 ms. `prefetch` alone changes nothing: it asks

@@ -331,13 +331,13 @@ def valley(p):
     return (p["along"] ** 2 + 20 * p["across"] ** 2) / 2
 
 
-def descend(init, update, learning_rate, steps=40):
+def descend(first_state, update, learning_rate, steps=40):
     def step(carry, _):
         params, state = carry
         return update(jax.grad(valley)(params), state, params, learning_rate), params
 
     start = {"along": jnp.float32(-4.0), "across": jnp.float32(1.2)}
-    return jax.lax.scan(step, (start, init(start)), None, length=steps)[1]
+    return jax.lax.scan(step, (start, first_state(start)), None, length=steps)[1]
 
 
 def standardise(a):
@@ -348,17 +348,17 @@ x, targets = map(standardise, load_diabetes(return_X_y=True, scaled=False))
 start = {"w": jnp.zeros(10), "b": jnp.float32(0.0)}
 
 
-def learn(init, update, learning_rate, steps=200):
+def learn(first_state, update, learning_rate, steps=200):
     def step(carry, _):
         params, state, loss = train_step(update, *carry, x, targets, learning_rate)
         return (params, state), loss
 
-    return jax.lax.scan(step, (start, init(start)), None, length=steps)[1]
+    return jax.lax.scan(step, (start, first_state(start)), None, length=steps)[1]
 
 
 paths, losses = {}, {}
-for name, (init, update, in_valley, on_data) in OPTIMIZERS.items():
-    paths[name], losses[name] = descend(init, update, in_valley), learn(init, update, on_data)
+for name, (first_state, update, in_valley, on_data) in OPTIMIZERS.items():
+    paths[name], losses[name] = descend(first_state, update, in_valley), learn(first_state, update, on_data)
     print(f"{name:9} loss after 20 steps {losses[name][20]:.4f}, after 200 {losses[name][-1]:.4f}")
 
 # %%
