@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import jax
 import numpy as np
@@ -20,18 +18,12 @@ from aidl_jax.data.elements import (
     map_shapes,
     tell_spec,
 )
+from aidl_jax.data.once import cached_property
+from aidl_jax.data.padding import Padding, padded
 from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, IndexedCursor, Origin, Run, Size, State, Verb
 from aidl_jax.errors import DataError
 
-__all__ = ["Batched", "Padding", "Unbatched", "Windowed"]
-
-
-@dataclass(frozen=True)
-class Padding:
-    """How elements of several sizes become one block: to which shape, and with what."""
-
-    shapes: list[tuple[int | None, ...]]
-    values: list[Any]
+__all__ = ["Batched", "Unbatched", "Windowed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +142,12 @@ class Batched(Windowed):
 
     @property
     def arguments(self) -> str:
-        return f"{self.length}" + (", drop_remainder=True" if self.drop_remainder else "")
+        told = "" if self.padding is None else f", {self.padding}"
+        return f"{self.length}{told}" + (", drop_remainder=True" if self.drop_remainder else "")
 
-    def __str__(self) -> str:
-        told = super().__str__()
+    @property
+    def told(self) -> str:
+        told = super().told
         return told if self.padding is None else told.replace(".batch(", ".padded_batch(")
 
     def rows(self, at: At, run: Run) -> Rows:
@@ -168,33 +162,6 @@ class Batched(Windowed):
         return super().group(elements if self.padding is None else padded(elements, self.padding, str(self)))
 
 
-def padded(elements: Sequence[Element], padding: Padding, where: str) -> list[Element]:
-    """Elements of one shape each leaf: the padding's, or the longest where that is None."""
-    columns = [jax.tree.leaves(element) for element in elements]
-    structure = jax.tree.structure(elements[0])
-    blocks = []
-    for leaf, (shape, value) in enumerate(zip(padding.shapes, padding.values, strict=True)):
-        arrays = [column[leaf] for column in columns]
-        longest = np.max([array.shape for array in arrays], axis=0) if arrays[0].ndim else ()
-        wanted = tuple(int(most) if size is None else size for size, most in zip(shape, longest, strict=True))
-        if any(most > size for most, size in zip(longest, wanted, strict=True)):
-            raise DataError(
-                "an element is larger than the shape it is to be padded to",
-                given=str(tuple(map(int, longest))),
-                expected=f"at most {wanted}",
-                where=where,
-                fix="give padded_shapes room, or None for the longest of the batch; nothing is cut off",
-            )
-        blocks.append([_pad(array, wanted, value) for array in arrays])
-    return [structure.unflatten(parts) for parts in zip(*blocks, strict=True)]
-
-
-def _pad(array: np.ndarray, shape: tuple[int, ...], value: Any) -> np.ndarray:
-    whole = np.full(shape, value, array.dtype)
-    whole[tuple(slice(size) for size in np.shape(array))] = array
-    return frozen(whole)
-
-
 class _WindowCursor:
     """Collects groups from a cursor. Its state is the input's where the next group begins."""
 
@@ -202,8 +169,9 @@ class _WindowCursor:
         self.stage = stage
         self.inner = stage.input.cursor(epoch, run.wider(stage.length), state)
         self.held: list[Element] = []  # what has come in and belongs to the next group or one after
-        self.marks: list[State] = []  # the input's state before each of them
+        self.marks: list[State] = []  # the input's state before each of them; only where groups overlap
         self.ended = False
+        self.overlapping = stage.shift < stage._reach
 
     def __next__(self) -> Element:
         stage = self.stage
@@ -212,13 +180,13 @@ class _WindowCursor:
         if not group or (stage.drop_remainder and len(group) < stage.length):
             raise StopIteration
         self._fill(stage.shift)
+        made = stage.group(group)
         del self.held[: stage.shift], self.marks[: stage.shift]
-        return stage.group(group)
+        return made
 
     def _fill(self, count: int) -> None:
-        overlapping = self.stage.shift < self.stage._reach
         while len(self.held) < count and not self.ended:
-            mark = self.inner.state() if overlapping else None
+            mark = self.inner.state() if self.overlapping or not self.held else None
             try:
                 self.held.append(next(self.inner))
             except StopIteration:
@@ -243,12 +211,14 @@ class Unbatched(Verb):
 
     @property
     def indexed(self) -> bool:
-        return self.input.indexed and self.length is not None
+        return self.input.indexed and bool(self.length)
 
     @property
     def size(self) -> Size:
         inner = self.input.size
-        if inner in (UNKNOWN, INFINITE, 0):
+        if 0 in (inner, self.length):
+            return 0
+        if inner in (UNKNOWN, INFINITE):
             return inner
         return UNKNOWN if self.length is None else inner * self.length
 
@@ -292,6 +262,8 @@ class _UnbatchCursor:
             self.row = row
 
     def __next__(self) -> Element:
+        if self.stage.size == 0:
+            raise StopIteration
         while self.row >= len(self.rows):
             self._open()
         self.row += 1

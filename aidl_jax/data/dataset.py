@@ -2,84 +2,35 @@
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from aidl_jax.data import sources
-from aidl_jax.data.batching import Batched, Padding, Unbatched, Windowed
-from aidl_jax.data.elements import Element, Spec, is_fixed, tell_spec
+from aidl_jax.data.arguments import at_least, check_same_shape
+from aidl_jax.data.autotune import AUTOTUNE
+from aidl_jax.data.batching import Batched, Unbatched, Windowed
+from aidl_jax.data.caching import cached
+from aidl_jax.data.combining import Concatenated
+from aidl_jax.data.elements import Element, Spec, tell_spec
+from aidl_jax.data.explaining import explain
+from aidl_jax.data.interleaving import MOST_SLOTS, Interleaved
 from aidl_jax.data.iterator import DataIterator, block_of
 from aidl_jax.data.mapping import Mapped
-from aidl_jax.data.selecting import Concatenated, Enumerated, Repeated, Sharded, Skipping, Taken, Zipped
+from aidl_jax.data.padding import padding_of
+from aidl_jax.data.prefetching import Prefetched, check_placing, refuse_after_device
+from aidl_jax.data.python_maps import OnError, PythonMapped, check_options
+from aidl_jax.data.reducing import reduced
+from aidl_jax.data.selecting import Enumerated, Repeated, Sharded, Skipping, Taken
+from aidl_jax.data.shuffle_report import ShuffleReport, shuffle_report
 from aidl_jax.data.shuffling import BufferShuffled, Shuffled
 from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Origin, Run, Size, Stage
+from aidl_jax.data.streaming import Filtered, TakenWhile
 from aidl_jax.errors import DataError
 
-__all__ = ["Dataset", "from_generator", "from_tensor_slices", "range", "zip"]
-
-
-def from_tensor_slices(tensors: Any) -> Dataset:
-    """The rows of arrays: element i is row i of every leaf.
-
-    Args:
-        tensors: a pytree of arrays [rows, ...] of one length. A NumPy memory map stays on disk. Nothing is copied.
-
-    Raises:
-        DataError: no array, a number without rows, or arrays of several lengths.
-
-    >>> next(iter(from_tensor_slices({"x": np.arange(6).reshape(3, 2)})))
-    {'x': array([0, 1])}
-    """
-    return Dataset(sources.slices(tensors))
-
-
-def from_generator(make: Callable[[], Iterable[Any]], spec: Spec, cardinality: Size = UNKNOWN) -> Dataset:
-    """What a generator yields.
-
-    Args:
-        make: makes a new generator; each epoch calls it.
-        spec: a pytree of `jax.ShapeDtypeStruct`: what each element must be; None for a size that differs.
-        cardinality: how many elements there are, if it is known.
-
-    >>> numbers = from_generator(lambda: iter([1, 2, 3]), jax.ShapeDtypeStruct((), np.int32))
-    >>> [int(number) for number in numbers]
-    [1, 2, 3]
-    """
-    return Dataset(sources.generated(make, spec, cardinality))
-
-
-def range(*bounds: int, dtype: Any = np.int32) -> Dataset:
-    """The numbers of Python's `range`, as int32 unless another dtype is asked for.
-
-    >>> [int(number) for number in range(2, 8, 3)]
-    [2, 5]
-    """
-    numbers, kind = builtins.range(*bounds), np.dtype(dtype)
-    if len(numbers) and not (kind.type(numbers[0]) == numbers[0] and kind.type(numbers[-1]) == numbers[-1]):
-        raise DataError(
-            "the dtype does not hold these numbers", given=f"{numbers} as {kind.name}", fix="dtype=np.int64"
-        )
-    return Dataset(sources.Counting(numbers, kind))
-
-
-def zip(datasets: Any) -> Dataset:
-    """Elements that stand at the same position of several datasets; as many as the shortest has.
-
-    Args:
-        datasets: a pytree whose leaves are datasets; elements are such pytrees.
-
-    >>> [(int(a), int(b)) for a, b in zip((range(3), range(10, 20)))]
-    [(0, 10), (1, 11), (2, 12)]
-    """
-    parts, structure = jax.tree.flatten(datasets)
-    for part in parts:
-        if not isinstance(part, Dataset):
-            raise DataError("zip takes datasets", given=f"a {type(part).__name__}", fix="zip((images, labels))")
-    return Dataset(Zipped([part.stage for part in parts], structure))
+__all__ = ["Dataset"]
 
 
 class Dataset:
@@ -90,6 +41,7 @@ class Dataset:
     """
 
     def __init__(self, stage: Stage) -> None:
+        refuse_after_device(stage)
         self.stage = stage
 
     def shuffle(self, buffer_size: int | None = None, seed: int = 0, reshuffle_each_iteration: bool = True) -> Dataset:
@@ -105,7 +57,7 @@ class Dataset:
         """
         size = self.stage.size
         if buffer_size is not None:
-            _at_least("shuffle", "buffer_size", buffer_size, 1)
+            at_least("shuffle", "buffer_size", buffer_size, 1)
         if buffer_size is None and not (self.stage.indexed and size != INFINITE):
             raise DataError(
                 "only a dataset of the class Indexed, with an end, can be shuffled as a whole",
@@ -121,37 +73,95 @@ class Dataset:
     def repeat(self, count: int | None = None) -> Dataset:
         """The epochs one after another: `count` of them, or without end."""
         if count is not None:
-            _at_least("repeat", "count", count, 0)
+            at_least("repeat", "count", count, 0)
         return Dataset(Repeated(self.stage, INFINITE if count is None else count))
 
-    def map(self, fn: Callable[..., Any], *, keyed: bool = False, seed: int = 0) -> Dataset:
+    def map(
+        self,
+        fn: Callable[..., Any],
+        num_parallel_calls: int | None = None,
+        *,
+        keyed: bool = False,
+        seed: int = 0,
+        python: bool = False,
+        deterministic: bool = True,
+        on_error: OnError = "raise",
+        spec: Spec = None,
+    ) -> Dataset:
         """A function of each element.
 
         Args:
-            fn: traced and compiled, of one element without a batch dimension; a tuple's parts are its arguments.
-            keyed: whether its first argument is a key, folded from (seed, epoch, position).
+            fn: of one element without a batch dimension; a tuple's parts are its arguments. Traced and compiled, unless `python`.
+            num_parallel_calls: threads that call a Python function, which are busy before elements are asked for; `AUTOTUNE` measures how
+                many are worth it; None is one call after another. A traced function needs none.
+            keyed: whether its first argument is a JAX key, folded from (seed, epoch, position).
             seed: of the keys.
+            python: whether `fn` is ordinary Python. It may be called again for an element after an error or a jump.
+            deterministic: whether elements keep their order; False gives them as they are ready, and then there is no state.
+            on_error: "skip" leaves out elements at which `fn` raises, and lists them in `iterator.skipped`.
+            spec: what a Python function returns, a pytree of `jax.ShapeDtypeStruct`, with None for a size that differs. Left out, it
+                is called once on the first element to find out.
+
+        Raises:
+            DataError: it cannot be traced; an option of Python maps for a traced one.
         """
-        return Dataset(Mapped(self.stage, fn, keyed, seed))
+        check_options(python, deterministic, on_error, spec, num_parallel_calls)
+        if not python:
+            return Dataset(Mapped(self.stage, fn, keyed, seed, num_parallel_calls))
+        return Dataset(PythonMapped(self.stage, fn, keyed, seed, num_parallel_calls, deterministic, on_error, spec))
+
+    def prefetch(self, buffer_size: int = AUTOTUNE, device: Any = None) -> Dataset:
+        """The same elements, made by a thread before they are asked for.
+
+        Worth it where elements cost time (files, Python maps, large batches) and something else computes meanwhile. A state stays that
+        of the element given last.
+
+        Args:
+            buffer_size: elements ahead, at most. Indexed datasets are made in blocks of rows, so at least one of those; AUTOTUNE is 2.
+            device: a `jax.Device` or a `jax.sharding.Sharding` that elements are copied to, `buffer_size` of them ahead; they become
+                `jax.Array`s then, and no verb can follow.
+
+        Raises:
+            DataError: a leaf of 64 bits, which JAX would narrow; a batch that cannot be divided over the devices.
+        """
+        if type(buffer_size) is not int or buffer_size != AUTOTUNE:
+            buffer_size = at_least("prefetch", "buffer_size", buffer_size, 1)
+        if device is not None:
+            check_placing(self.element_spec, device)
+        return Dataset(Prefetched(self.stage, buffer_size, device))
+
+    def cache(self, path: str | Path | None = None) -> Dataset:
+        """Elements that are computed once and kept: those of the first epoch, for all epochs.
+
+        A shuffle or keyed map before a cache comes out the same in every epoch: put those behind it.
+
+        Args:
+            path: a folder for the elements, which another process can use again; None keeps them in memory, for as long as the dataset
+                is there.
+
+        Raises:
+            DataError: a dataset without end; a folder that holds the cache of another pipeline, or something else.
+        """
+        return Dataset(cached(self.stage, path))
 
     def batch(self, batch_size: int, drop_remainder: bool = False) -> Dataset:
         """Elements that follow one another, stacked: leaves [batch_size, ...]. The last may be shorter."""
-        _at_least("batch", "batch_size", batch_size, 1)
-        _same_shape(self.stage, "batch")
+        at_least("batch", "batch_size", batch_size, 1)
+        check_same_shape(self.stage, "batch")
         return Dataset(Batched(self.stage, batch_size, batch_size, 1, drop_remainder))
 
     def take(self, count: int) -> Dataset:
         """The first `count` elements."""
-        return Dataset(Taken(self.stage, _at_least("take", "count", count, 0)))
+        return Dataset(Taken(self.stage, at_least("take", "count", count, 0)))
 
     def skip(self, count: int) -> Dataset:
         """All but the first `count` elements."""
-        return Dataset(Skipping(self.stage, _at_least("skip", "count", count, 0)))
+        return Dataset(Skipping(self.stage, at_least("skip", "count", count, 0)))
 
     def shard(self, num_shards: int, index: int) -> Dataset:
         """Every `num_shards`-th element, from the one at `index` on."""
-        _at_least("shard", "num_shards", num_shards, 1)
-        if not 0 <= _at_least("shard", "index", index, 0) < num_shards:
+        at_least("shard", "num_shards", num_shards, 1)
+        if not 0 <= at_least("shard", "index", index, 0) < num_shards:
             raise DataError(
                 "there is no such shard", given=str(index), expected=f"0 to {num_shards - 1}", where="shard"
             )
@@ -169,10 +179,10 @@ class Dataset:
 
     def window(self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False) -> Dataset:
         """Groups of `size` elements, stacked, each `shift` after the one before, its elements `stride` apart."""
-        _at_least("window", "size", size, 1)
-        _at_least("window", "shift", size if shift is None else shift, 1)
-        _at_least("window", "stride", stride, 1)
-        _same_shape(self.stage, "window")
+        at_least("window", "size", size, 1)
+        at_least("window", "shift", size if shift is None else shift, 1)
+        at_least("window", "stride", stride, 1)
+        check_same_shape(self.stage, "window")
         return Dataset(Windowed(self.stage, size, size if shift is None else shift, stride, drop_remainder))
 
     def unbatch(self) -> Dataset:
@@ -199,15 +209,91 @@ class Dataset:
             padding_values: one value, or a pytree with one for each leaf.
             drop_remainder: whether a last batch that is shorter is left out.
         """
-        _at_least("padded_batch", "batch_size", batch_size, 1)
-        spec = self.element_spec
-        leaves, structure = jax.tree.flatten(spec)
-        shapes = [leaf.shape for leaf in leaves]
-        if padded_shapes is not None:
-            shapes = [tuple(shape) for shape in structure.flatten_up_to(padded_shapes)]
-        one = not isinstance(padding_values, dict | list | tuple)
-        values = [padding_values] * len(leaves) if one else structure.flatten_up_to(padding_values)
-        return Dataset(Batched(self.stage, batch_size, batch_size, 1, drop_remainder, Padding(shapes, values)))
+        at_least("padded_batch", "batch_size", batch_size, 1)
+        padding = padding_of(self.element_spec, padded_shapes, padding_values)
+        return Dataset(Batched(self.stage, batch_size, batch_size, 1, drop_remainder, padding))
+
+    def filter(self, predicate: Callable[..., Any], python: bool = False) -> Dataset:
+        """The elements of which a predicate holds; the dataset is Sequential from here on.
+
+        Args:
+            predicate: from an element to one bool; a tuple's parts are its arguments. Traced and compiled.
+            python: whether it is ordinary Python instead, called with NumPy.
+
+        >>> [int(number) for number in range(6).filter(lambda number: number % 2 == 1)]
+        [1, 3, 5]
+        """
+        made = Filtered(self.stage, predicate, python)
+        if not python:
+            made.traced.check()
+        return Dataset(made)
+
+    def take_while(self, predicate: Callable[..., Any], python: bool = False) -> Dataset:
+        """The elements before the first of which a predicate does not hold; `predicate` and `python` are as for `filter`.
+
+        >>> [int(number) for number in range(9).take_while(lambda number: number * number < 10)]
+        [0, 1, 2, 3]
+        """
+        made = TakenWhile(self.stage, predicate, python)
+        if not python:
+            made.traced.check()
+        return Dataset(made)
+
+    def flat_map(self, fn: Callable[..., Dataset], spec: Spec | None = None) -> Dataset:
+        """The elements of one dataset for each element, one dataset after another.
+
+        Args:
+            fn: ordinary Python, from a NumPy element to a dataset; a tuple's parts are its arguments. A traced `map` inside of it
+                would be compiled for each element anew: map after flat_map.
+            spec: what the elements are; if it is not given, what the first element's dataset says.
+
+        >>> [int(number) for number in range(4).flat_map(lambda count: range(count))]
+        [0, 0, 1, 0, 1, 2]
+        """
+        return Dataset(Interleaved(self.stage, fn, 1, 1, spec))
+
+    def interleave(
+        self, fn: Callable[..., Dataset], cycle_length: int, block_length: int = 1, spec: Spec | None = None
+    ) -> Dataset:
+        """The elements of one dataset for each element, taken from several datasets in turn.
+
+        Args:
+            fn: as for `flat_map`.
+            cycle_length: how many datasets are open at a time, at most 16: a state names a place in each.
+            block_length: how many elements one dataset gives when it is its turn.
+            spec: as for `flat_map`.
+
+        >>> [int(number) for number in range(3).interleave(lambda x: range(x, 10 * x + 1, 5), cycle_length=2)]
+        [0, 1, 6, 2, 7, 12, 17]
+        """
+        at_least("interleave", "block_length", block_length, 1)
+        if at_least("interleave", "cycle_length", cycle_length, 1) > MOST_SLOTS:
+            raise DataError(
+                "too many datasets would be open at a time: a state names a place in each, and is to stay small",
+                given=f"cycle_length={cycle_length}",
+                expected=f"at most {MOST_SLOTS}",
+                where="interleave",
+                fix="interleave fewer, and shuffle what they are made of before",
+            )
+        return Dataset(Interleaved(self.stage, fn, cycle_length, block_length, spec))
+
+    def reduce(self, initial: Any, fn: Callable[..., Any]) -> Element:
+        """The state after all elements: `fn(state, element)` again and again, compiled.
+
+        Args:
+            initial: the first state, a pytree; a Python number is an int32 or a float32.
+            fn: traced, from a state and an element to the next state; a tuple's parts are its arguments after the state.
+
+        Returns:
+            A pytree of NumPy arrays like `initial`.
+
+        Raises:
+            DataError: a dataset without end; a function that cannot be traced, or returns no such state.
+
+        >>> int(range(5).reduce(0, lambda total, number: total + number))
+        10
+        """
+        return reduced(self.stage, initial, fn)
 
     def apply(self, transform: Callable[[Dataset], Dataset]) -> Dataset:
         """What a function makes of this dataset."""
@@ -246,11 +332,24 @@ class Dataset:
             DataError: the dataset is Sequential, or has no such position.
         """
         at = self._place(position, "element")
-        return next(iter(self.stage.rows(at, Run(block_of(self.stage)))))
+        with ExitStack() as closing:
+            return next(iter(self.stage.rows(at, Run(block_of(self.stage), closing))))
 
     def locate(self, step: int) -> list[Origin]:
         """Where everything in element `step`, counted from 0, comes from (Indexed)."""
         return self.stage.origins(self._place(step, "locate"))
+
+    def explain(self) -> str:
+        """The plan: the class, what each verb becomes when it is run, what a jump costs, and what to look out for."""
+        return explain(self.stage, block_of(self.stage))
+
+    def shuffle_report(self, label: Callable[[Element], Any] | None = None) -> ShuffleReport:
+        """How far one epoch's order is from the source's, and how mixed its batches are (Indexed).
+
+        Args:
+            label: from an element to its label, an integer, or from a batch to its labels.
+        """
+        return shuffle_report(self.stage, label)
 
     def _place(self, position: int, verb: str) -> At:
         if not self.stage.indexed:
@@ -276,24 +375,3 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"<Dataset {self}: {tell_spec(self.element_spec)}>"
-
-
-def _at_least(verb: str, name: str, value: Any, least: int) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise DataError(
-            f"{name} is not a whole number of at least {least}",
-            given=repr(value),
-            where=verb,
-            fix=f"{verb}({least or 1})",
-        )
-    return int(value)
-
-
-def _same_shape(stage: Stage, verb: str) -> None:
-    if not is_fixed(stage.spec):
-        raise DataError(
-            "elements that differ in shape cannot be stacked",
-            given=tell_spec(stage.spec),
-            where=verb,
-            fix="padded_batch(...), or batch(..., drop_remainder=True) before if they are batches",
-        )

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+from aidl_jax.data.ahead import rows_each
 from aidl_jax.data.elements import Element, row_bytes
-from aidl_jax.data.stage import UNKNOWN, Cursor, Run, Skipped, Stage
+from aidl_jax.data.explaining import explain
+from aidl_jax.data.python_cursors import has_no_state, refuse_no_state
+from aidl_jax.data.stage import UNKNOWN, Cursor, Run, Skipped, Stage, State
 from aidl_jax.errors import DataError
 
 __all__ = ["DataIterator", "EndOfDataError", "block_of"]
@@ -27,15 +30,22 @@ class DataIterator:
     """One going through a dataset, from its beginning or from a state.
 
     `next(iterator)`, `iterator.get_next()` and `for` give one element after another; at the end all of them raise
-    `EndOfDataError`, a `StopIteration`, again and again.
+    `EndOfDataError`, a `StopIteration`, again and again. After another error, who asks again gets the same element tried again.
+
+    Its threads and files end with the data, with `close()` or `with`, and when nobody holds it any more. An error or Ctrl-C ends its
+    threads, too; they start again if it is asked again.
     """
 
     def __init__(self, stage: Stage, state: dict[str, Any] | None = None) -> None:
         self._stage = stage
         self._closing = ExitStack()
         self._finalizer = weakref.finalize(self, self._closing.close)
-        self._run = Run(block_of(stage), self._closing)
-        self._cursor: Cursor = stage.cursor(0, self._run, None if state is None else _position(stage, state))
+        self._open(None if state is None else _position(stage, state))
+
+    def _open(self, position: State) -> None:
+        self._run = Run(block_of(self._stage), self._closing)
+        self._cursor: Cursor | None = self._stage.cursor(0, self._run, position)
+        self._at: State = position  # where it stands while there is no cursor
         self._ended = False
 
     def __iter__(self) -> Iterator[Element]:
@@ -44,11 +54,27 @@ class DataIterator:
     def __next__(self) -> Element:
         if self._ended:
             raise EndOfDataError
+        if self._cursor is None:
+            skipped = self._run.skipped
+            self._open(self._at)
+            self._run.skipped[:0] = skipped
+        assert self._cursor is not None
         try:
             return next(self._cursor)
         except StopIteration:
             self.close()
             raise EndOfDataError from None
+        except BaseException:
+            self._rest()
+            raise
+
+    def _rest(self) -> None:
+        """Ends the threads, if there are any; the next call opens the pipeline again where it stands."""
+        assert self._cursor is not None
+        at = self._cursor.state()
+        if len(self._run.pools) and not has_no_state(at):
+            self._at, self._cursor = at, None
+            self._closing.close()
 
     def get_next(self) -> Element:
         """The next element.
@@ -59,12 +85,18 @@ class DataIterator:
         return next(self)
 
     def state(self) -> dict[str, Any]:
-        """Where it stands, as JSON of less than 1 KB: an iterator restored from it goes on with the next element."""
+        """Where it stands, as JSON of less than 1 KB: an iterator restored from it goes on with the next element.
+
+        Raises:
+            DataError: a map with deterministic=False is in the pipeline.
+        """
+        at = self._at if self._cursor is None else self._cursor.state()
+        refuse_no_state(at)
         return {
             "format": FORMAT,
             "pipeline": _told(self._stage),
             "digest": _digest(self._stage),
-            "at": self._cursor.state(),
+            "at": at,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -75,13 +107,21 @@ class DataIterator:
         """
         position = _position(self._stage, state)
         self._closing.close()
-        self._run = Run(block_of(self._stage), self._closing)
-        self._cursor, self._ended = self._stage.cursor(0, self._run, position), False
+        self._open(position)
 
     @property
     def skipped(self) -> list[Skipped]:
-        """What `on_error="skip"` left out so far."""
+        """What `on_error="skip"` left out since it was opened or restored."""
         return list(self._run.skipped)
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What AUTOTUNE chose so far, by stage, and why."""
+        return dict(self._run.choices)
+
+    def explain(self) -> str:
+        """The plan, and what AUTOTUNE chose and why."""
+        return explain(self._stage, self._run.block, self._run.choices)
 
     def close(self) -> None:
         """Ends its threads and files; afterwards it is at its end."""
@@ -97,21 +137,11 @@ class DataIterator:
 
 def block_of(stage: Stage) -> int:
     """How many elements are made at once: as many as a block may weigh, at most 64; one where Python makes them."""
-    if not stage.indexed or stage.size is UNKNOWN:
+    stages = list(rows_each(stage, 1.0))
+    if not stage.indexed or stage.size is UNKNOWN or any(one.calls_at_once for one, _ in stages):
         return 1
-    heaviest = max(row_bytes(one.spec) * rows for one, rows in _rows_each(stage, 1.0))
-    return int(
-        max(1, min(MOST_ROWS if row_bytes(stage.spec) > 64 else 64 * MOST_ROWS, BLOCK_BYTES // max(heaviest, 1)))
-    )
-
-
-def _rows_each(stage: Stage, rows: float) -> Iterator[tuple[Stage, float]]:
-    """Each stage, with how many of its elements one element of the last is made of."""
-    yield stage, rows
-    inner = rows * getattr(stage, "length", 1) if stage.verb in ("batch", "window") else rows
-    inner = rows / stage.length if stage.verb == "unbatch" else inner  # type: ignore[attr-defined]
-    for one in stage.inputs:
-        yield from _rows_each(one, inner)
+    heaviest = max(row_bytes(one.spec) * rows for one, rows in stages)
+    return int(max(1, min(MOST_ROWS if heaviest > 64 else 64 * MOST_ROWS, BLOCK_BYTES // max(heaviest, 1))))
 
 
 def _told(stage: Stage) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -28,10 +27,11 @@ from aidl_jax.data.elements import (
     stacked_tree,
     tell_spec,
 )
+from aidl_jax.data.once import cached_property
 from aidl_jax.data.stage import At, Cursor, IndexedCursor, Run, State, Verb
 from aidl_jax.errors import DataError
 
-__all__ = ["Mapped", "arguments_of", "name_of", "program_of"]
+__all__ = ["Mapped", "arguments_of", "name_of", "padded_block", "program_of"]
 
 
 def name_of(fn: Callable[..., Any]) -> str:
@@ -51,6 +51,7 @@ class Mapped(Verb):
     fn: Callable[..., Any]
     keyed: bool
     seed: int
+    threads: int | None = None  # asked for, and not needed
     verb = "map"
 
     @property
@@ -59,7 +60,8 @@ class Mapped(Verb):
 
     @property
     def note(self) -> str:
-        return "compiled, a block of rows at a time" + ("; a key from (seed, epoch, position)" if self.keyed else "")
+        told = "compiled, a block of rows at a time" + ("; a key from (seed, epoch, position)" if self.keyed else "")
+        return told + ("" if self.threads is None else "; num_parallel_calls is for Python maps, not needed here")
 
     @cached_property
     def spec(self) -> Spec:
@@ -103,7 +105,7 @@ class Mapped(Verb):
         for stacked in rows.shapes():
             for first in range(0, len(stacked), block):
                 count = min(block, len(stacked) - first)
-                leaves = [_block(leaf, first, count, block) for leaf in stacked.leaves]
+                leaves = [padded_block(leaf, first, count, block) for leaf in stacked.leaves]
                 places = self._places(at, start + first, count, block)
                 made = self.compiled(places, stacked.structure.unflatten(leaves))
                 yield stacked_tree(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], made), count)
@@ -112,7 +114,9 @@ class Mapped(Verb):
     def _places(self, at: At, first: int, count: int, block: int) -> Any:
         if not self.keyed:
             return None
-        return tuple(_block(_uint32(numbers, str(self)), first, count, block) for numbers in (at.epochs, at.positions))
+        return tuple(
+            padded_block(_uint32(numbers, str(self)), first, count, block) for numbers in (at.epochs, at.positions)
+        )
 
     def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
         if self.indexed:
@@ -120,7 +124,7 @@ class Mapped(Verb):
         return _MapCursor(self, epoch, run, state)
 
 
-def _block(leaf: np.ndarray, first: int, count: int, block: int) -> np.ndarray:
+def padded_block(leaf: np.ndarray, first: int, count: int, block: int) -> np.ndarray:
     """`block` rows from `first` on, of which `count` are there and the last stands for the others."""
     if count == block:
         return leaf if count == len(leaf) else leaf[first : first + count]
@@ -149,6 +153,8 @@ class _MapCursor:
         self.count, self.before, given = state or [0, None, 0]
         self.inner = stage.input.cursor(epoch, run, self.before)
         self.rows: list[Element] = []
+        self.coming: list[Element] = []  # a block that is not complete, so that an error in its midst loses nothing
+        self.coming_from: State = None
         self.given = 0
         for _ in range(given):
             next(self)
@@ -161,24 +167,25 @@ class _MapCursor:
 
     def _block(self) -> None:
         """Takes in as many as are computed together, which are fewer at the end."""
-        before, count = self.inner.state(), self.count + len(self.rows)
-        elements: list[Element] = []
-        while len(elements) < self.run.block:
+        if not self.coming:
+            self.coming_from = self.inner.state()
+        while len(self.coming) < self.run.block:
             try:
-                elements.append(next(self.inner))
+                self.coming.append(next(self.inner))
             except StopIteration:
-                if not elements:
+                if not self.coming:
                     raise
                 break
-        at = At.span(self.epoch, count, count + len(elements))
+        count = self.count + len(self.rows)
+        at = At.span(self.epoch, count, count + len(self.coming))
         stage = self.stage
         _ = stage.spec
-        self.rows = [row for part in stage._mapped(Listed(elements), at, self.run.block) for row in part]
-        self.before, self.count, self.given = before, count, 0
+        self.rows = [row for part in stage._mapped(Listed(self.coming), at, self.run.block) for row in part]
+        self.before, self.count, self.given, self.coming = self.coming_from, count, 0, []
 
     def state(self) -> State:
         if self.given == len(self.rows):
-            return [self.count + len(self.rows), self.inner.state(), 0]
+            return [self.count + len(self.rows), self.coming_from if self.coming else self.inner.state(), 0]
         return [self.count, self.before, self.given]
 
 
@@ -198,7 +205,7 @@ def program_of(stage: Mapped, spec: Spec) -> Spec:
                 for _ in range(2)
             ]
     except Exception as error:
-        raise _untraceable(error, spec, where) from error
+        raise _untraceable(error, spec, stage.verb, where) from error
     (first, made), (second, _) = traced
     same = str(first.jaxpr) == str(second.jaxpr) and all(map(np.array_equal, _constants(first), _constants(second)))
     if not same:
@@ -217,16 +224,17 @@ def _constants(jaxpr: Any) -> list[np.ndarray]:
     return [np.asarray(const) for const in consts]
 
 
-def _untraceable(error: Exception, spec: Spec, where: str) -> DataError:
+def _untraceable(error: Exception, spec: Spec, verb: str, where: str) -> DataError:
+    python = "fold it in a Python loop" if verb == "reduce" else f"say {verb}(fn, python=True) if it is ordinary Python"
     if isinstance(error, jax.errors.JAXTypeError | jax.errors.NonConcreteBooleanIndexError):
-        fix = "write it with jax.numpy (jnp.where for a choice), or say map(fn, python=True) if it is ordinary Python"
-        what = "the function of a map is traced, and this one needs a value while it is traced"
+        fix = f"write it with jax.numpy (jnp.where for a choice), or {python}"
+        what = f"the function of a {verb} is traced, and this one needs a value while it is traced"
     elif isinstance(error, UserWarning):
         fix = "ask for a 32-bit dtype"
         what = "the function asks for a 64-bit dtype, which JAX would narrow"
     else:
-        fix = "look at the function, or say map(fn, python=True) if it is ordinary Python"
-        what = "the function of a map could not be traced"
+        fix = f"look at the function, or {python}"
+        what = f"the function of a {verb} could not be traced"
     told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
     return DataError(what, given=f"{told} (elements {tell_spec(spec)})", where=where, fix=fix)
 

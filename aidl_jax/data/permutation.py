@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["bijection", "buffer_order", "generator"]
+__all__ = ["bijection", "buffer_order", "buffer_slots", "buffer_steps", "generator", "shuffled", "slot_generator"]
 
 ROUNDS = 6
 SMALL = 4096  # up to here an epoch's order is drawn as a whole: few bits make a poor network
@@ -93,33 +93,64 @@ def buffer_order(n: int, size: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which a buffer of `size` gives out 0, ..., n-1, as tf.data's `shuffle` defines it.
 
     The buffer is filled; then, again and again, one of its elements is drawn and given out, and the next of the input takes
-    its place; at the end what is left is given out in random order. Step t draws slot r[t], and what stands there is what was put there
-    at the last step before t that drew the same slot: a stable sort by slot finds those for all steps at once.
+    its place; at the end what is left is shuffled as a whole.
 
     Returns:
         int64 [n].
 
     >>> buffer_order(6, 2, seed=0, epoch=0).tolist()
-    [0, 2, 1, 3, 4, 5]
+    [1, 0, 3, 2, 5, 4]
     """
     size = min(size, n)
-    random = generator(seed, epoch)
-    if size == 0:
-        return np.arange(n)
-    slots = random.integers(0, size, n - size, dtype=np.int64)
-    by_slot = np.argsort(slots.astype(np.uint16) if size <= 2**16 else slots, kind="stable")
+    if size == n:
+        return shuffled(n, seed, epoch)
+    slots = buffer_slots(size, n - size, slot_generator(seed, epoch))
+    given, left = buffer_steps(np.arange(size), slots, size)
+    return np.concatenate([given, left[shuffled(size, seed, epoch)]])
+
+
+def buffer_steps(held: np.ndarray, slots: np.ndarray, coming: int) -> tuple[np.ndarray, np.ndarray]:
+    """Many steps of a buffer at once.
+
+    Step t gives out what stands in slot r[t], which is what was put there at the last step before t that drew the same slot: a stable
+    sort by slot finds those for all steps.
+
+    Args:
+        held: what stands in each slot, int64 [size].
+        slots: the slots drawn, int64 [steps].
+        coming: the number that the first step puts in; each step's is one more.
+
+    Returns:
+        What the steps give out, int64 [steps], and what stands in each slot in the end, int64 [size].
+    """
+    if not len(slots):
+        return slots, held
+    by_slot = np.argsort(slots.astype(np.uint16) if len(held) <= 2**16 else slots, kind="stable")
     first = np.ones(len(by_slot), bool)
     first[1:] = slots[by_slot[1:]] != slots[by_slot[:-1]]
     previous = np.empty(len(by_slot), np.int64)
-    previous[1:] = by_slot[:-1] + size  # step t puts element t + size into its slot
-    previous[first] = slots[by_slot[first]]
-    order = np.empty(n, np.int64)
-    order[by_slot] = previous
-    left = np.arange(size)  # what stands in each slot in the end
-    last = np.append(first[1:], True) if len(by_slot) else first
-    left[slots[by_slot[last]]] = by_slot[last] + size
-    order[n - size :] = random.permutation(left)
-    return order
+    previous[1:] = by_slot[:-1] + coming  # step t puts t + coming into its slot
+    previous[first] = held[slots[by_slot[first]]]
+    given = np.empty(len(by_slot), np.int64)
+    given[by_slot] = previous
+    left, last = held.copy(), by_slot[np.append(first[1:], True)]
+    left[slots[last]] = last + coming
+    return given, left
+
+
+def shuffled(n: int, seed: int, epoch: int) -> np.ndarray:
+    """All of 0, ..., n-1 in the order of a whole-set shuffle: int64 [n]."""
+    return bijection(np.arange(n), n, seed, np.full(n, epoch))
+
+
+def slot_generator(seed: int, epoch: int) -> np.random.Generator:
+    """What a buffer's slots are drawn with."""
+    return generator(seed, epoch, 1)
+
+
+def buffer_slots(size: int, count: int, random: np.random.Generator) -> np.ndarray:
+    """The next `count` slots of a buffer of `size`: int64 [count]. In one piece or in several, they are the same."""
+    return random.integers(0, size, count, dtype=np.int64)
 
 
 def generator(seed: int, *parts: int) -> np.random.Generator:

@@ -1,15 +1,16 @@
-"""Verbs that choose and order elements by arithmetic on positions: take, skip, shard, repeat, concatenate, zip, enumerate."""
+"""Verbs that choose and order elements by arithmetic on positions: take, skip, shard, repeat, enumerate."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
 
-from aidl_jax.data.elements import Element, Listed, Rows, Spec, Stacked, frozen, stacked_tree, tell_spec
+from aidl_jax.data.elements import Element, Listed, Rows, Spec, Stacked, frozen, stacked_tree
+from aidl_jax.data.once import cached_property
 from aidl_jax.data.stage import (
     INFINITE,
     UNKNOWN,
@@ -17,16 +18,14 @@ from aidl_jax.data.stage import (
     Cursor,
     IndexedCursor,
     Moving,
-    Origin,
     Run,
     Size,
-    Stage,
     State,
     Verb,
 )
 from aidl_jax.errors import DataError
 
-__all__ = ["Concatenated", "Enumerated", "Repeated", "Sharded", "Skipping", "Taken", "Zipped"]
+__all__ = ["Enumerated", "Repeated", "Sharded", "Skipping", "Taken", "next_in_list"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +37,7 @@ class Taken(Moving):
 
     @property
     def size(self) -> Size:
-        inner = self.input.size
+        inner = self.input.size if self.count else 0
         return UNKNOWN if inner is UNKNOWN else min(inner, self.count)
 
     @property
@@ -151,7 +150,10 @@ class _ShardCursor:
 
 @dataclass(frozen=True, eq=False)
 class Repeated(Moving):
-    """The input's epochs one after another: `count` of them, or INFINITE."""
+    """The input's epochs one after another: `count` of them, or INFINITE.
+
+    Without end, it stops at an epoch that has no element, as tf.data does.
+    """
 
     count: int | float
     verb = "repeat"
@@ -186,202 +188,38 @@ class Repeated(Moving):
 
 class _RepeatCursor:
     def __init__(self, stage: Repeated, epoch: int, run: Run, state: State) -> None:
-        self.stage, self.run = stage, run
+        self.closing = run.closing.enter_context(ExitStack())  # what one round opens is closed with it
+        self.stage, self.run = stage, replace(run, closing=self.closing)
         self.first = 0 if stage.count == INFINITE else epoch * int(stage.count)
         inner: State
         self.round, self.some, inner = state or [0, 0, None]
-        self.inner = stage.input.cursor(self.first + self.round, run, inner)
+        self.inner: Cursor | None = self._opened(inner)
+
+    def _opened(self, inner: State) -> Cursor:
+        return self.stage.input.cursor(self.first + self.round, self.run, inner)
 
     def __next__(self) -> Element:
         while self.round < self.stage.count:
-            for element in _once(self.inner):
+            self.inner = self.inner or self._opened(None)
+            for element in next_in_list(self.inner):
                 self.some = 1
                 return element
-            if not self.some:  # an empty epoch: there would be no end to looking for an element
+            if not self.some and self.stage.count == INFINITE:  # there could be no end to looking for an element
                 break
-            self.round, self.some = self.round + 1, 0
-            if self.round < self.stage.count:
-                self.inner = self.stage.input.cursor(self.first + self.round, self.run, None)
+            self.round, self.some, self.inner = self.round + 1, 0, None
+            self.closing.close()
         raise StopIteration
 
     def state(self) -> State:
-        return [self.round, self.some, self.inner.state()]
+        return [self.round, self.some, None if self.inner is None else self.inner.state()]
 
 
-def _once(cursor: Cursor) -> list[Element]:
-    """The next element in a list, or an empty list at the end."""
+def next_in_list(cursor: Any) -> list[Any]:
+    """What a cursor, or a reader of blocks, gives next, in a list; an empty list at the end."""
     try:
         return [next(cursor)]
     except StopIteration:
         return []
-
-
-@dataclass(frozen=True, eq=False)
-class Concatenated(Stage):
-    """All elements of one stage, then all of another."""
-
-    first: Stage
-    second: Stage
-    verb = "concatenate"
-
-    @property
-    def inputs(self) -> tuple[Stage, ...]:
-        return (self.first, self.second)
-
-    @property
-    def size(self) -> Size:
-        sizes = self.first.size, self.second.size
-        return UNKNOWN if UNKNOWN in sizes else sizes[0] + sizes[1]  # type: ignore[operator]
-
-    @cached_property
-    def spec(self) -> Spec:
-        return common_spec(self.first.spec, self.second.spec, "concatenate")
-
-    @property
-    def note(self) -> str:
-        return f"positions from {self.first.size} on are the second's" if self.indexed else "one after the other"
-
-    def _split(self, at: At) -> tuple[np.ndarray, At, At]:
-        late = at.positions >= self.first.size
-        second = at.only(late)
-        if len(second):
-            second = second.moved(second.positions - int(self.first.size))  # type: ignore[arg-type]
-        return late, at.only(~late), second
-
-    def rows(self, at: At, run: Run) -> Rows:
-        late, first, second = self._split(at)
-        if not len(second):
-            return self.first.rows(first, run)
-        if not len(first):
-            return self.second.rows(second, run)
-        return _merged(late, self.first.rows(first, run), self.second.rows(second, run))
-
-    def origins(self, at: At) -> list[Origin]:
-        _, first, second = self._split(at)
-        return self.first.origins(first) + self.second.origins(second)
-
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
-        return _ConcatenateCursor(self, epoch, run, state)
-
-
-def _merged(late: np.ndarray, first: Rows, second: Rows) -> Rows:
-    """Rows of two stages in the order that the mask gives."""
-    if isinstance(first, Stacked) and isinstance(second, Stacked):
-        leaves = []
-        for a, b in zip(first.leaves, second.leaves, strict=True):
-            if a.shape[1:] != b.shape[1:]:
-                break
-            leaf = np.empty((len(late), *a.shape[1:]), a.dtype)
-            leaf[~late], leaf[late] = a, b
-            leaves.append(frozen(leaf))
-        else:
-            return Stacked(leaves, first.structure, len(late))
-    left, right = iter(first), iter(second)
-    return Listed([next(right if one else left) for one in late])
-
-
-class _ConcatenateCursor:
-    def __init__(self, stage: Concatenated, epoch: int, run: Run, state: State) -> None:
-        self.stages, self.epoch, self.run = (stage.first, stage.second), epoch, run
-        inner: State
-        self.which, inner = state or [0, None]
-        self.inner = self.stages[self.which].cursor(epoch, run, inner)
-
-    def __next__(self) -> Element:
-        try:
-            return next(self.inner)
-        except StopIteration:
-            if self.which == 1:
-                raise
-        self.which = 1
-        self.inner = self.stages[1].cursor(self.epoch, self.run, None)
-        return next(self.inner)
-
-    def state(self) -> State:
-        return [self.which, self.inner.state()]
-
-
-def common_spec(first: Spec, second: Spec, verb: str) -> Spec:
-    """The spec of elements of either; sizes that differ become None.
-
-    Raises:
-        DataError: another structure, dtype or number of dimensions.
-    """
-
-    def common(a: Any, b: Any) -> Any:
-        if a.dtype != b.dtype or len(a.shape) != len(b.shape):
-            raise ValueError
-        sizes = (one if one == other else None for one, other in zip(a.shape, b.shape, strict=True))
-        return jax.ShapeDtypeStruct(tuple(sizes), a.dtype)
-
-    try:
-        return jax.tree.map(common, first, second)
-    except ValueError:
-        raise DataError(
-            "the datasets' elements differ",
-            given=f"{tell_spec(first)} and {tell_spec(second)}",
-            expected="one structure, with the same dtypes and numbers of dimensions",
-            where=verb,
-            fix="bring one to the other's form in a map",
-        ) from None
-
-
-@dataclass(frozen=True, eq=False)
-class Zipped(Stage):
-    """Elements that stand at the same position of several stages, in a pytree; as many as the shortest has."""
-
-    parts: list[Stage]
-    structure: Any
-    verb = "zip"
-
-    @property
-    def inputs(self) -> tuple[Stage, ...]:
-        return tuple(self.parts)
-
-    @property
-    def size(self) -> Size:
-        sizes = [part.size for part in self.parts]
-        return UNKNOWN if UNKNOWN in sizes else min(sizes)  # type: ignore[type-var]
-
-    @cached_property
-    def spec(self) -> Spec:
-        return self.structure.unflatten([part.spec for part in self.parts])
-
-    @property
-    def note(self) -> str:
-        return "the same position in each" if self.indexed else "one of each"
-
-    def __str__(self) -> str:
-        return f"zip({', '.join(map(str, self.parts))})"
-
-    def rows(self, at: At, run: Run) -> Rows:
-        rows = [part.rows(at, run) for part in self.parts]
-        if all(isinstance(one, Stacked) for one in rows):
-            return stacked_tree(self.structure.unflatten([one.tree for one in rows]), len(at))  # type: ignore[union-attr]
-        return Listed([self.structure.unflatten(elements) for elements in zip(*rows, strict=True)])
-
-    def origins(self, at: At) -> list[Origin]:
-        return [origin for part in self.parts for origin in part.origins(at)]
-
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
-        states = state or [None] * len(self.parts)
-        return _ZipCursor(self, [part.cursor(epoch, run, one) for part, one in zip(self.parts, states, strict=True)])
-
-
-class _ZipCursor:
-    def __init__(self, stage: Zipped, inner: list[Cursor]) -> None:
-        self.stage, self.inner = stage, inner
-
-    def __next__(self) -> Element:
-        elements = [next(one) for one in self.inner]
-        return self.stage.structure.unflatten(elements)
-
-    def state(self) -> State:
-        return [one.state() for one in self.inner]
 
 
 @dataclass(frozen=True, eq=False)

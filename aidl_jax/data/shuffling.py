@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from aidl_jax.data.elements import Element
-from aidl_jax.data.permutation import bijection, buffer_order, generator
+from aidl_jax.data.iterator import block_of
+from aidl_jax.data.once import cached_property
+from aidl_jax.data.permutation import bijection, buffer_order, buffer_slots, buffer_steps, shuffled, slot_generator
+from aidl_jax.data.selecting import next_in_list
 from aidl_jax.data.stage import INFINITE, At, Cursor, Moving, Run, State
 
 __all__ = ["BufferShuffled", "Shuffled"]
@@ -78,6 +81,8 @@ class BufferShuffled(Moving):
     def note(self) -> str:
         if self.indexed:
             return f"a buffer's order as integers: {self.size:,} of them once an epoch, also after a jump"
+        if self.input.indexed:
+            return f"holds {self.buffer:,} positions; a jump draws its integers again, without the elements"
         return f"holds {self.buffer:,} elements; resumed by going through the epoch again"
 
     @cached_property
@@ -95,39 +100,81 @@ class BufferShuffled(Moving):
         return at.moved(moved)
 
     def walk(self, epoch: int, run: Run, state: State) -> Cursor:
-        return _BufferCursor(self, epoch, run, state)
+        cursor = _EndlessCursor if self.input.indexed else _BufferCursor
+        return cursor(self, epoch, run, state)
 
 
 class _BufferCursor:
-    """A shuffle buffer. Its state is where the epoch began and how many elements it has given since."""
+    """A shuffle buffer, in the same order as `buffer_order`. Its state is how many elements of the epoch it has given."""
 
     def __init__(self, stage: BufferShuffled, epoch: int, run: Run, state: State) -> None:
-        given = 0 if state is None else int(state)
         self.inner = stage.input.cursor(epoch, run)
-        self.random = generator(stage.seed, epoch if stage.reshuffle else 0)
-        self.size, self.given = stage.buffer, 0
+        self.size, self.seed, self.epoch = stage.buffer, stage.seed, epoch if stage.reshuffle else 0
+        self.slots = _slots(self.size, self.seed, self.epoch)
         self.held: list[Element] = []
-        self.filled = False
-        for _ in range(given):
+        self.left: Iterator[int] | None = None  # once the input has ended: the slots that are still to be emptied
+        self.given = 0
+        for _ in range(0 if state is None else int(state)):
             next(self)
 
     def __next__(self) -> Element:
-        while not self.filled and len(self.held) < self.size:
-            self._take_in()
-        if not self.held:
-            raise StopIteration
-        slot = int(self.random.integers(len(self.held)))
-        element = self.held[slot]
-        self.held[slot] = self.held[-1]
-        self.held.pop()
+        element = self._drawn()
         self.given += 1
         return element
 
-    def _take_in(self) -> None:
-        try:
-            self.held.append(next(self.inner))
-        except StopIteration:
-            self.filled = True
+    def _drawn(self) -> Element:
+        while self.left is None:
+            incoming = next_in_list(self.inner)
+            if not incoming:
+                self.left = iter(shuffled(len(self.held), self.seed, self.epoch).tolist())
+            elif len(self.held) < self.size:
+                self.held += incoming
+            else:
+                slot = next(self.slots)
+                element, self.held[slot] = self.held[slot], incoming[0]
+                return element
+        return self.held[next(self.left)]
 
     def state(self) -> State:
         return self.given
+
+
+class _EndlessCursor:
+    """A buffer over an Indexed input without end: it holds positions, so that nothing but integers is gone through again."""
+
+    def __init__(self, stage: BufferShuffled, epoch: int, run: Run, state: State) -> None:
+        self.given = 0 if state is None else int(state)
+        self.stage, self.epoch = stage.input, epoch
+        self.run = replace(run, block=max(run.block, block_of(stage.input)))
+        self.random = slot_generator(stage.seed, epoch if stage.reshuffle else 0)
+        self.held, self.coming = np.arange(stage.buffer), stage.buffer
+        for steps in range(self.given, 0, -STRETCH):
+            self._positions(min(steps, STRETCH))
+        self.positions = np.empty(0, np.int64)  # drawn, and not given yet
+        self.rows: Iterator[Element] = iter(())
+
+    def __next__(self) -> Element:
+        for element in self.rows:
+            self.given += 1
+            return element
+        if not len(self.positions):
+            self.positions = self._positions(self.run.block)
+        self.rows = iter(self.stage.rows(At(np.full(len(self.positions), self.epoch), self.positions), self.run))
+        self.positions = self.positions[:0]
+        return next(self)
+
+    def _positions(self, steps: int) -> np.ndarray:
+        """Those that the next steps give out."""
+        slots = buffer_slots(len(self.held), steps, self.random)
+        given, self.held = buffer_steps(self.held, slots, self.coming)
+        self.coming += steps
+        return given
+
+    def state(self) -> State:
+        return self.given
+
+
+def _slots(size: int, seed: int, epoch: int) -> Iterator[int]:
+    random = slot_generator(seed, epoch)
+    while True:
+        yield from buffer_slots(size, STRETCH, random).tolist()

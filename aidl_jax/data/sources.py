@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 
-from aidl_jax.data.elements import Element, Rows, Spec, Stacked, as_element, frozen, map_shapes, spec_of, tell_spec
+from aidl_jax.data.conforming import conforming
+from aidl_jax.data.elements import Element, Rows, Spec, Stacked, frozen, map_shapes, spec_of, tell_spec
+from aidl_jax.data.once import cached_property
 from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, Origin, Run, Size, Stage, State
 from aidl_jax.errors import DataError
 
-__all__ = ["Counting", "Generated", "Slices", "generated", "slices"]
+__all__ = ["Counting", "Generated", "Slices", "counting", "generated", "slices"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def slices(tensors: Any) -> Slices:
             expected="a pytree of arrays",
             fix="pass the data: (x, y)",
         )
-    arrays = [leaf if isinstance(leaf, np.memmap) else np.asarray(leaf) for leaf in leaves]
+    arrays = [leaf if isinstance(leaf, np.memmap) else _as_array(leaf) for leaf in leaves]
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tensors)]
     for path, array in zip(paths, arrays, strict=True):
         if array.ndim == 0:
@@ -86,6 +87,12 @@ def slices(tensors: Any) -> Slices:
             fix="each row of every array must belong to one example",
         )
     return Slices([frozen(array) for array in arrays], structure)
+
+
+def _as_array(leaf: Any) -> np.ndarray:
+    """An array as it is; texts as Python's, of any length."""
+    array = np.asarray(leaf)
+    return array.astype(object) if array.dtype.kind in "US" else array
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +129,31 @@ class Counting(Stage):
         return [Origin(self.verb, e, p) for e, p in zip(at.epochs.tolist(), at.positions.tolist(), strict=True)]
 
 
+def counting(numbers: range, dtype: Any) -> Counting:
+    """The source of a range's numbers."""
+    kind = np.dtype(dtype)
+    ends = [numbers[0], numbers[-1]] if numbers else []
+    least, most = _whole_numbers(kind)
+    if not all(least <= end <= most for end in ends):
+        raise DataError(
+            "the dtype does not hold these numbers",
+            given=f"{numbers} as {kind.name}",
+            expected=f"numbers from {least} to {most}",
+            fix="give a larger dtype, such as dtype=np.int64, or smaller numbers",
+        )
+    return Counting(numbers, kind)
+
+
+def _whole_numbers(kind: np.dtype) -> tuple[int, int]:
+    """Between which bounds a dtype holds every whole number."""
+    if kind.kind in "iu":
+        return int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    if kind.kind == "f":
+        most = 2 ** (np.finfo(kind).nmant + 1)
+        return -most, most
+    raise DataError("range counts in whole numbers or floats", given=kind.name, fix="convert them in a map")
+
+
 @dataclass(frozen=True, eq=False)
 class Generated(Stage):
     """What a function's generator yields, held to a spec."""
@@ -149,23 +181,46 @@ class Generated(Stage):
         return "Python, one element at a time; resumed by going through it again"
 
     def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        return _GeneratorCursor(self, 0 if state is None else int(state))
+        return _GeneratorCursor(self, 0 if state is None else int(state), run)
 
 
 class _GeneratorCursor:
     """The elements of a generator; its state is how many it has given."""
 
-    def __init__(self, stage: Generated, count: int) -> None:
-        self._stage, self._count = stage, 0
+    def __init__(self, stage: Generated, count: int, run: Run) -> None:
+        self._stage = stage
         self._elements = iter(stage.make())
-        for _ in itertools.islice(self._elements, count):
-            self._count += 1
+        if isinstance(self._elements, Generator):
+            run.closing.callback(self._elements.close)
+        self._count = sum(1 for _ in itertools.islice(self._elements, count))
+        if self._count < count:
+            raise DataError(
+                "the generator ends before the place that the state was saved at",
+                given=f"{self._count} elements",
+                expected=f"at least {count}",
+                where=str(stage),
+                fix="restore with the data that the state was saved with",
+            )
 
     def __next__(self) -> Element:
-        value = next(self._elements)
-        element = conforming(value, self._stage.declared, f"element {self._count} of {self._stage}")
+        values = list(itertools.islice(self._elements, 1))
+        self._check_count(bool(values))
+        if not values:
+            raise StopIteration
+        element = conforming(values[0], self._stage.declared, f"element {self._count} of {self._stage}")
         self._count += 1
         return element
+
+    def _check_count(self, more: bool) -> None:
+        known = self._stage.known_size
+        if known is not UNKNOWN and more != (self._count < known):
+            raise DataError(
+                "the generator does not give as many elements as its cardinality says",
+                given=f"more than {known}" if more else str(self._count),
+                expected=str(known),
+                where=str(self._stage),
+                fix="correct from_generator's cardinality, or leave it out",
+            )
 
     def state(self) -> State:
         return self._count
@@ -184,47 +239,3 @@ def generated(make: Callable[[], Iterable[Any]], spec: Spec, size: Size) -> Gene
             "the cardinality is no number of elements", given=repr(size), expected="an integer of at least 0"
         )
     return Generated(make, spec, size)
-
-
-def conforming(value: Any, spec: Spec, where: str) -> Element:
-    """What Python code gave, as an element of this spec.
-
-    Python numbers and lists of them take the spec's dtype where it holds their values; arrays must have it.
-
-    Raises:
-        DataError: another structure, shape or dtype.
-    """
-    leaves, structure = jax.tree.flatten(spec)
-    try:
-        parts = structure.flatten_up_to(value)
-    except ValueError:
-        raise DataError(
-            "an element has another structure than its spec",
-            given=tell_spec(spec_of(as_element(value))),
-            expected=tell_spec(spec),
-            where=where,
-            fix="return what the spec says, or change the spec",
-        ) from None
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(spec)]
-    fitted = [_fitting(p, leaf, path, where) for p, leaf, path in zip(parts, leaves, paths, strict=True)]
-    return structure.unflatten(fitted)
-
-
-def _fitting(part: Any, leaf: Any, path: Any, where: str) -> np.ndarray:
-    array = as_element(part) if isinstance(part, str | bytes) else np.asarray(part)
-    if not isinstance(part, np.ndarray | np.generic | jax.Array | str | bytes):
-        narrowed = array.astype(leaf.dtype) if array.dtype.kind in "biuf" else array
-        if np.array_equal(narrowed, array) or leaf.dtype.kind == "f" == array.dtype.kind:
-            array = narrowed
-    same = len(array.shape) == len(leaf.shape) and all(
-        wanted in (None, size) for size, wanted in zip(array.shape, leaf.shape, strict=True)
-    )
-    if not same or array.dtype != leaf.dtype:
-        raise DataError(
-            f"a leaf is not what the spec says{f' at {jax.tree_util.keystr(path)}' if path else ''}",
-            given=tell_spec(spec_of(array)),
-            expected=tell_spec(leaf),
-            where=where,
-            fix=f"return np.asarray(value, np.{leaf.dtype}) of this shape, or change the spec",
-        )
-    return frozen(array)

@@ -9,15 +9,19 @@ element after another and can say where it stands. An Indexed stage has a cursor
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
+import jax
 import numpy as np
 
-from aidl_jax.data.elements import Element, Rows, Spec
+from aidl_jax.data.ahead import plan_of
+from aidl_jax.data.elements import Element, Listed, Rows, Spec, frozen, joined
+from aidl_jax.data.once import cached_property
+from aidl_jax.data.pools import Pool, Pools, in_order
 
 __all__ = [
     "INFINITE",
@@ -27,13 +31,13 @@ __all__ = [
     "IndexedCursor",
     "Moving",
     "Origin",
+    "RowReader",
     "Run",
     "Size",
     "Skipped",
     "Stage",
     "State",
     "Verb",
-    "blocks",
 ]
 
 INFINITE = float("inf")
@@ -117,12 +121,18 @@ class Run:
         closing: what must be closed when the run is over (threads, files).
         skipped: what was left out so far.
         choices: what AUTOTUNE chose so far, by stage, with the reason.
+        pools: its threads.
     """
 
     block: int = 1
     closing: ExitStack = field(default_factory=ExitStack)
     skipped: list[Skipped] = field(default_factory=list)
     choices: dict[str, str] = field(default_factory=dict)
+    pools: Pools = field(default_factory=Pools)
+
+    def pool(self, owner: Any, threads: int) -> Pool:
+        """The owner's threads; they end with the run."""
+        return self.pools.of(self.closing, owner, threads)
 
     def wider(self, times: int) -> Run:
         """The same run, for a stage that needs `times` rows for each of ours."""
@@ -183,6 +193,16 @@ class Stage:
         """What it becomes when it is run, for `explain()`."""
         return ""
 
+    @property
+    def calls_at_once(self) -> int:
+        """Calls of a Python function that it makes at once: 0 of none, 1 for one after another."""
+        return 0
+
+    @property
+    def held_ready(self) -> int:
+        """Elements that it wants made before they are asked for."""
+        return 0
+
     def rows(self, at: At, run: Run) -> Rows:
         """The elements at these places (Indexed)."""
         raise NotImplementedError
@@ -195,12 +215,21 @@ class Stage:
         """A cursor at the beginning of an epoch, or where the state says."""
         return IndexedCursor(self, epoch, run, state)
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """The pipeline up to here, as it was written."""
         told = f"{self.verb}({self.arguments})"
         if not self.inputs:
             return told
         others = ", ".join(map(str, self.inputs[1:]))
         return f"{self.inputs[0]}.{told}" if not others else f"{self.inputs[0]}.{self.verb}({others})"
+
+    @cached_property
+    def _told(self) -> str:
+        return self.told
+
+    def __str__(self) -> str:
+        return self._told
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,30 +276,94 @@ class Moving(Verb):
         raise NotImplementedError
 
 
+class RowReader:
+    """Reads an epoch of an Indexed stage a block of rows at a time; ahead of who asks, where a verb in it wants that.
+
+    What cannot be made is told where it stands: the rows of a block before it are given first.
+    """
+
+    def __init__(self, stage: Stage, epoch: int, run: Run) -> None:
+        self._stage, self._epoch, self._run = stage, epoch, run
+        self._coming: Iterator[Rows] = iter(())
+        self._next = -1
+
+    def __call__(self, position: int) -> Rows:
+        """Rows from a position on; none at the end. Asked again after an error, it tries again."""
+        if position != self._next:
+            self._coming = self._from(position)
+        try:
+            rows = next(self._coming, Listed([]))
+        except BaseException:
+            self._next = -1
+            raise
+        self._next = position + len(rows)
+        return rows
+
+    def _from(self, position: int) -> Iterator[Rows]:
+        plan = plan_of(self._stage, self._run.block)
+        calls = self._calls(position, plan.step)
+        pool = self._run.pool((self._stage, "rows"), plan.threads) if plan.threads else None
+        for rows, error in in_order(calls, pool, plan.room) if pool else (call() for call in calls):
+            if len(rows):
+                yield rows
+            del rows  # its memory can be that of the next
+            if error is not None:
+                raise error
+
+    def _calls(self, first: int, step: int) -> Iterator[Callable[[], tuple[Rows, Exception | None]]]:
+        size = self._stage.size
+        assert size is not None
+        while first < size:
+            yield partial(self._rows, first, int(min(first + step, size)))
+            first += step
+
+    def _rows(self, start: int, stop: int) -> tuple[Rows, Exception | None]:
+        try:
+            return self._stage.rows(At.span(self._epoch, start, stop), self._run), None
+        except Exception as error:
+            return (Listed([]), error) if stop - start == 1 else self._one_by_one(start, stop)
+
+    def _one_by_one(self, start: int, stop: int) -> tuple[Rows, Exception | None]:
+        """The rows before the first that cannot be made, and its error."""
+        rows: list[Rows] = []
+        for position in range(start, stop):
+            made, error = self._rows(position, position + 1)
+            if error is not None:
+                return joined(rows or [made]), error
+            rows.append(made)
+        return joined(rows), None
+
+
 class IndexedCursor:
-    """A cursor over an Indexed stage: it reads `run.block` rows at a time, and its state is a position."""
+    """A cursor over an Indexed stage: it reads rows a block at a time, and its state is a position."""
 
     def __init__(self, stage: Stage, epoch: int, run: Run, state: State) -> None:
         self.position = 0 if state is None else int(state)
-        self._blocks = blocks(stage, epoch, run, self.position)
+        self._read = RowReader(stage, epoch, run)
         self._rows: Iterator[Element] = iter(())
+        self._left = self._length = 0
 
     def __next__(self) -> Element:
-        for element in self._rows:
-            self.position += 1
+        if not self._left:
+            self._open()
+        element = next(self._rows)
+        self.position += 1
+        self._left -= 1
+        if self._left or self._length == 1:
             return element
-        self._rows = iter(next(self._blocks))
-        return next(self)
+        # Whoever holds this one would hold the whole block while the next is made, whose memory could be this block's.
+        self._rows = iter(())
+        return jax.tree.map(_copied, element)
+
+    def _open(self) -> None:
+        rows = self._read(self.position)
+        if not len(rows):
+            raise StopIteration
+        self._rows, self._left, self._length = iter(rows), len(rows), len(rows)
 
     def state(self) -> State:
         return self.position
 
 
-def blocks(stage: Stage, epoch: int, run: Run, start: int) -> Iterator[Rows]:
-    """The rows of an epoch from a position on, `run.block` at a time."""
-    size = stage.size
-    assert size is not None
-    for first in itertools.count(start, run.block):
-        if first >= size:
-            return
-        yield stage.rows(At.span(epoch, first, int(min(first + run.block, size))), run)
+def _copied(leaf: Any) -> Any:
+    return frozen(leaf.copy()) if isinstance(leaf, np.ndarray) else leaf
