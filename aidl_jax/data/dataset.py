@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from aidl_jax.data.padding import padding_of
 from aidl_jax.data.prefetching import Prefetched, check_placing, refuse_after_device
 from aidl_jax.data.python_maps import OnError, PythonMapped, check_options
 from aidl_jax.data.reducing import reduced
+from aidl_jax.data.remembering import Unique, bucketed, scanned
 from aidl_jax.data.selecting import Enumerated, Repeated, Sharded, Skipping, Taken
 from aidl_jax.data.shuffle_report import ShuffleReport, shuffle_report
 from aidl_jax.data.shuffling import BufferShuffled, Shuffled
@@ -220,6 +221,7 @@ class Dataset:
             predicate: from an element to one bool; a tuple's parts are its arguments. Traced and compiled.
             python: whether it is ordinary Python instead, called with NumPy.
 
+        >>> from aidl_jax.data import range
         >>> [int(number) for number in range(6).filter(lambda number: number % 2 == 1)]
         [1, 3, 5]
         """
@@ -231,6 +233,7 @@ class Dataset:
     def take_while(self, predicate: Callable[..., Any], python: bool = False) -> Dataset:
         """The elements before the first of which a predicate does not hold; `predicate` and `python` are as for `filter`.
 
+        >>> from aidl_jax.data import range
         >>> [int(number) for number in range(9).take_while(lambda number: number * number < 10)]
         [0, 1, 2, 3]
         """
@@ -238,6 +241,45 @@ class Dataset:
         if not python:
             made.traced.check()
         return Dataset(made)
+
+    def scan(self, initial: Any, fn: Callable[..., Any]) -> Dataset:
+        """The outputs of `fn(state, element) -> (state, output)`, compiled, which hands a state from element to element.
+
+        Args:
+            initial: the state at the beginning of each epoch, a pytree; a Python number is an int32 or a float32.
+            fn: traced; a tuple's parts are its arguments after the state.
+
+        >>> from aidl_jax.data import range
+        >>> [int(total) for total in range(5).scan(0, lambda total, number: (total + number, total + number))]
+        [0, 1, 3, 6, 10]
+        """
+        return Dataset(scanned(self.stage, initial, fn))
+
+    def unique(self) -> Dataset:
+        """The elements that have not come before in the epoch; 16 bytes are kept of each."""
+        return Dataset(Unique(self.stage))
+
+    def bucket_by_length(
+        self,
+        length: Callable[..., Any],
+        boundaries: Sequence[int],
+        batch_sizes: Sequence[int],
+        padded_shapes: Any = None,
+        padding_values: Any = 0,
+        drop_remainder: bool = False,
+    ) -> Dataset:
+        """Padded batches of elements of like length, so that little is filled up.
+
+        Args:
+            length: ordinary Python, from an element to its length.
+            boundaries: whole numbers that rise; an element goes into the first bucket whose boundary is above its length.
+            batch_sizes: one for each bucket, and one for what is longer than the last boundary allows.
+            padded_shapes: as for `padded_batch`, and so are the others.
+            padding_values: one value, or a pytree with one for each leaf.
+            drop_remainder: whether what is left in the buckets at the end is left out.
+        """
+        padding = padding_of(self.element_spec, padded_shapes, padding_values)
+        return Dataset(bucketed(self.stage, length, boundaries, batch_sizes, drop_remainder, padding))
 
     def flat_map(self, fn: Callable[..., Dataset], spec: Spec | None = None) -> Dataset:
         """The elements of one dataset for each element, one dataset after another.
@@ -247,6 +289,7 @@ class Dataset:
                 would be compiled for each element anew: map after flat_map.
             spec: what the elements are; if it is not given, what the first element's dataset says.
 
+        >>> from aidl_jax.data import range
         >>> [int(number) for number in range(4).flat_map(lambda count: range(count))]
         [0, 0, 1, 0, 1, 2]
         """
@@ -263,6 +306,7 @@ class Dataset:
             block_length: how many elements one dataset gives when it is its turn.
             spec: as for `flat_map`.
 
+        >>> from aidl_jax.data import range
         >>> [int(number) for number in range(3).interleave(lambda x: range(x, 10 * x + 1, 5), cycle_length=2)]
         [0, 1, 6, 2, 7, 12, 17]
         """
@@ -290,6 +334,7 @@ class Dataset:
         Raises:
             DataError: a dataset without end; a function that cannot be traced, or returns no such state.
 
+        >>> from aidl_jax.data import range
         >>> int(range(5).reduce(0, lambda total, number: total + number))
         10
         """

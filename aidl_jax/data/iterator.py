@@ -44,7 +44,14 @@ class DataIterator:
 
     def _open(self, position: State) -> None:
         self._run = Run(block_of(self._stage), self._closing)
-        self._cursor: Cursor | None = self._stage.cursor(0, self._run, position)
+        try:
+            self._cursor: Cursor | None = self._stage.cursor(0, self._run, position)
+        except (TypeError, ValueError, IndexError) as error:
+            if position is None:
+                raise
+            raise DataError(
+                "the place in this state is malformed", given=repr(position)[:80], fix="pass what iterator.state() returned"
+            ) from error
         self._at: State = position  # where it stands while there is no cursor
         self._ended = False
 

@@ -174,3 +174,11 @@ def test_memory_stays_flat_while_data_grows_a_hundredfold(name: str) -> None:
     peak(make(size))  # imports and caches are filled
     small, large = peak(make(size)), peak(make(100 * size))
     assert large < 1.3 * small + 60_000, (small, large)
+
+
+@pytest.mark.parametrize("at", ["x", [1, 2, 3, 4, 5], {"a": 1}])
+def test_a_malformed_place(at: Any) -> None:
+    generated = data.from_generator(lambda: iter(range(5)), jax.ShapeDtypeStruct((), np.int32)).take(3).repeat(2)
+    state = {**generated.iterate().state(), "at": at}
+    with pytest.raises(DataError, match=r"the place in this state is malformed: given .*iterator.state\(\)"):
+        generated.iterate(state)
