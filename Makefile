@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null 2>&1 && $$p -c '$(ENOUGH)' 2>/dev/null && echo $$p && break; done)
 DEMO := demo-out
 
-.PHONY: demo test test-all test-oldest lint wheel-check build clean
+.PHONY: demo test test-all test-oldest lint wheel-check stress build clean
 
 demo: $(VENV)/core
 	@echo '$$ aidl check examples/class/dora.py'
@@ -15,6 +15,10 @@ demo: $(VENV)/core
 	@echo
 	@echo '$$ aidl grade examples/class --out $(DEMO) --unsafe'
 	@$(BIN)/aidl grade examples/class --out $(DEMO) --replace --unsafe
+	@echo
+	@echo '$$ aidl train digits --out $(DEMO)-digits'
+	@rm -rf $(DEMO)-digits
+	@$(BIN)/aidl train digits --out $(DEMO)-digits
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n auto --doctest-modules -m "not slow" tests aidl_jax
@@ -36,11 +40,15 @@ lint: $(VENV)/dev
 wheel-check: $(VENV)/dev
 	bash tests/wheel_check.sh $(BIN)/python
 
+# A training run killed at a hundred moments, and resumed: minutes.
+stress: $(VENV)/dev
+	AIDL_KILLS=100 $(BIN)/python -m pytest -n auto -k killed_again tests/train/test_checkpoints.py
+
 build: $(VENV)/core
 	$(BIN)/aidl build
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(DEMO) dist
+	rm -rf $(VENV) $(VENV)-oldest $(DEMO) $(DEMO)-digits dist
 
 $(VENV)/bin/python:
 	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11 or newer is needed and was not found. Run: sudo apt-get install python3" >&2; exit 1; fi

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from aidl_jax.board_command import board
 from aidl_jax.errors import AidlError, UsageError
 from aidl_jax.graph_command import graph
+from aidl_jax.train_command import train
 
 if TYPE_CHECKING:
     from aidl_jax.exercise.course import Course
@@ -294,7 +296,9 @@ def new(name: str, course_path: Path | None) -> None:
     click.echo("Next: fill in both, then aidl build")
 
 
+cli.add_command(board)
 cli.add_command(graph)
+cli.add_command(train)
 
 
 def _course(path: Path | None) -> Course:

@@ -20,7 +20,7 @@ from aidl_jax.exercise.build import build
 from aidl_jax.exercise.course import open_course
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["start", "check", "hint", "reset", "submit", "grade", "build", "new", "graph"]
+COMMANDS = ["start", "check", "hint", "reset", "submit", "grade", "build", "new", "board", "graph", "train"]
 TEMPERATURE = "exercises/s01_first/temperature.py"
 NOTEBOOK = "notebooks/s01_first.ipynb"
 RIGHT = "return celsius * 9 / 5 + 32"
@@ -140,7 +140,7 @@ def test_help_of_every_command(aidl: Run) -> None:
         for flag in ("-h", "--help"):
             ran = aidl(command, flag)
             assert ran.code == 0 and ran.out.startswith(f"Usage: aidl {command}")
-            assert ("--course PATH" in ran.out) == (command != "graph")
+            assert ("--course PATH" in ran.out) == (command not in ("board", "graph", "train"))
             assert not ran.err
 
 

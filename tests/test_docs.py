@@ -20,9 +20,9 @@ from aidl_jax.exercise.course import open_course
 from aidl_jax.exercise.workspace import start
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md", "docs/graph.md", "docs/models.md"]
+FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md", "docs/graph.md", "docs/models.md", "docs/training.md"]
 PYTHON = ["docs/graph.md", "docs/models.md", "docs/optimizers.md"]
-SHELLS = ["docs/graph.md", "docs/scopes.md", "docs/data.md"]
+SHELLS = ["docs/graph.md", "docs/scopes.md", "docs/data.md", "docs/training.md"]
 ELSEWHERE = ["docs/static_and_dynamic.md"]  # its own test runs all of it
 BLOCK = re.compile(r"^```(\S*)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -50,7 +50,7 @@ def script(lines: list[tuple[str, int]]) -> str:
 def checkout(tmp_path: Path) -> Path:
     """A copy of what is in the working tree, without what a build leaves there."""
     copy = tmp_path / "checkout"
-    ignore = shutil.ignore_patterns(".git", ".venv*", "demo-out", "dist", "__pycache__", ".*_cache", ".hypothesis")
+    ignore = shutil.ignore_patterns(".git", ".venv*", "demo-out*", "dist", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, copy, ignore=ignore)
     return copy
 

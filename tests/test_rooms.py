@@ -14,7 +14,8 @@ ROOMS = [
     "ops", "losses", "models", "optimizer_checks", "schedules", "optimizers", "regularization", "racing", "race_plots", "data", "train",
     "exercise", "grade", "course",
 ]  # fmt: skip
-DOORS = ["cli", "board_command", "graph_command", "train_command", "pytest_plugin", "__init__", "__main__"]  # may import any room
+# May import any room:
+DOORS = ["cli", "board_command", "graph_command", "train_command", "pytest_plugin", "__init__", "__main__"]
 NUMPY_ONLY = ["exercise", "course"]
 
 

@@ -53,8 +53,7 @@ def check_finite(
 
     Args:
         state: after it.
-        flags: for each step or block since then, the steps done before it, and the metric "finite": bool [1 + leaves] or
-            [steps, 1 + leaves].
+        flags: for each block of steps since then, the steps done before it, and the metric "finite": bool [steps, 1 + leaves].
         locate: from the steps done before to where its batch came from.
 
     Raises:
@@ -67,7 +66,7 @@ def check_finite(
         *(f"the gradient of {_path(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(state.params)),
     ]
     step = int(state.step)
-    rows = [(first, np.atleast_2d(np.asarray(one))) for first, one in flags]
+    rows = [(first, np.stack(list(map(np.asarray, one)))) for first, one in flags]
     found = next((one[step - first] for first, one in rows if first <= step < first + len(one)), None)
     paths = ["before this run"] if found is None else [name for name, ok in zip(names, found, strict=True) if not ok]
     raise NotFiniteError(step, paths, state, locate(step) if found is not None else [])

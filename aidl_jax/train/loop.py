@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from aidl_jax.data import DataIterator, Dataset
 from aidl_jax.data.stage import Origin
 from aidl_jax.errors import TrainError
+from aidl_jax.train.devices import Place, put_batch, put_state
 from aidl_jax.train.guards import check_apart, check_finite, check_let_go
 from aidl_jax.train.state import TrainState
 from aidl_jax.train.steps import EvalStep, Metrics, TrainStep, make_fused_step
@@ -25,25 +28,30 @@ class Moment:
 
     Attributes:
         step: steps done, a Python integer that cost no wait.
+        before: steps done at the last moment: one less, or a block less.
         steps: how many will be done.
         metrics: of the last step, on the device: reading one waits for the step.
         batches: the iterator; its state belongs to this step.
         last: whether this is the end.
+        waited: seconds that the loop has waited for batches so far, by the host's clock.
     """
 
     step: int
+    before: int
     steps: int
     metrics: Metrics
     batches: DataIterator
     last: bool
     _state: TrainState
+    waited: float = 0.0
     taken: bool = field(default=False, init=False)
 
     @property
     def state(self) -> TrainState:
         """The state after this step. The next step takes its memory: copy what is to be kept."""
         self.taken = True
-        return jax.tree.map(lambda leaf: leaf, self._state)  # whoever keeps a part of this keeps a leaf, which can be seen
+        # Fresh containers: whoever keeps a part of them keeps a leaf, which can be seen.
+        return jax.tree.map(lambda leaf: leaf, self._state)
 
 
 Hook = Callable[[Moment], None]
@@ -58,6 +66,7 @@ def fit(
     hooks: Sequence[Hook] = (),
     fuse: int = 1,
     position: dict[str, Any] | None = None,
+    device: Place = None,
     check_every: int = 50,
 ) -> TrainState:
     """Trains until so many steps have been done, or the data end.
@@ -67,9 +76,11 @@ def fit(
         state: where to begin. Its memory is used up.
         dataset: of batches.
         steps: how many steps the state will have behind it, those included that it has.
-        hooks: each is called after every step, or block, with a `Moment`.
+        hooks: each is called after every step, or block, with a `Moment`. One that is a context manager is entered before the first
+            step and left after the last, or when something is raised.
         fuse: this many steps become one compiled program. Blocks begin at multiples of it, so that a resumed run has the same.
         position: the data iterator's state, to go on in the middle of the data.
+        device: "cpu", "gpu", a device, or a `jax.sharding.Mesh`, whose first axis shares each batch; None for where the state is.
         check_every: after this many steps it is looked whether loss and gradients are finite.
 
     Returns:
@@ -79,15 +90,22 @@ def fit(
         TrainError: a loss or gradient was not finite; a hook kept memory that the next step takes; two leaves share memory.
     """
     check_apart(state)
+    state = put_state(state, device)
     done = int(state.step)
     locate = _locator(dataset, position, done)
-    fused = make_fused_step(step) if fuse > 1 else step
+    advance = _make_advance(step, fuse, device)
     flags: list[tuple[int, Any]] = []
-    with dataset.iterate(position) as batches:
-        for block in _blocks(batches, done, steps, fuse):
-            state, metrics = _advance(step, fused, state, block, fuse, done, flags)
-            done += len(block)
-            moment = Moment(done, steps, metrics, batches, done >= steps, state)
+    waited = 0.0
+    with ExitStack() as open_hooks, dataset.iterate(position) as batches:
+        for hook in hooks:
+            if isinstance(hook, AbstractContextManager):
+                open_hooks.enter_context(hook)
+        for block, seconds in _blocks(batches, done, steps, fuse):
+            waited += seconds
+            state, metrics, finite = advance(state, block)
+            flags.append((done, finite))
+            before, done = done, done + len(block)
+            moment = Moment(done, before, steps, metrics, batches, done >= steps, state, waited)
             if moment.last or len(flags) >= check_every:
                 check_finite(state, flags, locate)
                 flags.clear()
@@ -119,40 +137,46 @@ def evaluate(step: EvalStep, state: TrainState, dataset: Dataset) -> dict[str, f
 
 def every(steps: int, hook: Hook) -> Hook:
     """A hook that is called at multiples of so many steps, and at the end."""
-    before = 0
 
     def now_and_then(moment: Moment) -> None:
-        nonlocal before
-        if moment.step // steps > before // steps or moment.last:
+        if moment.step // steps > moment.before // steps or moment.last:
             hook(moment)
-        before = moment.step
 
     return now_and_then
 
 
-def _blocks(batches: DataIterator, done: int, steps: int, fuse: int) -> Iterator[list[Any]]:
-    """Batches, `fuse` at a time, up to the next multiple of `fuse`."""
+def _blocks(batches: DataIterator, done: int, steps: int, fuse: int) -> Iterator[tuple[list[Any], float]]:
+    """Batches, `fuse` at a time, up to the next multiple of `fuse`, and the seconds it took to get them."""
     while done < steps:
         wanted = min(fuse - done % fuse, steps - done)
+        start = time.perf_counter()
         block = [batch for _, batch in zip(range(wanted), batches, strict=False)]
         if not block:
             return
-        yield block
+        yield block, time.perf_counter() - start
         done += len(block)
 
 
-def _advance(
-    step: TrainStep, fused: TrainStep, state: TrainState, block: list[Any], fuse: int, done: int, flags: list[Any]
-) -> tuple[TrainState, Metrics]:
-    """A whole block as one program; what is less, step by step. Adds each step's flags."""
-    if fuse > 1 and len(block) == fuse and len({_shapes(batch) for batch in block}) == 1:
-        state, metrics = fused(state, jax.tree.map(lambda *leaves: np.stack(leaves), *block))
-        flags.append((done, metrics["finite"]))
-        return state, jax.tree.map(lambda leaf: leaf[-1], metrics)
-    for number, batch in enumerate(block):
-        state, metrics = step(state, batch)
-        flags.append((done + number, metrics["finite"]))
-    return state, metrics
+def _make_advance(step: TrainStep, fuse: int, device: Place) -> Callable[[TrainState, list[Any]], Any]:
+    """What does a block of steps: a whole one as one program, what is less step by step.
+
+    Returns:
+        `(state, block) -> (state, the last step's metrics, whether each was finite [steps, 1 + leaves])`.
+    """
+    fused = make_fused_step(step) if fuse > 1 else step
+    put_one, put_block = put_batch(device), put_batch(device, fused=True)
+
+    def advance(state: TrainState, block: list[Any]) -> Any:
+        if fuse > 1 and len(block) == fuse and len(set(map(_shapes, block))) == 1:
+            state, metrics = fused(state, put_block(jax.tree.map(lambda *leaves: np.stack(leaves), *block)))
+            return state, jax.tree.map(lambda leaf: leaf[-1], metrics), metrics["finite"]
+        flags = []
+        for batch in block:
+            state, metrics = step(state, put_one(batch))
+            flags.append(metrics["finite"])
+        return state, metrics, flags
+
+    return advance
 
 
 def _tell(hooks: Sequence[Hook], moment: Moment) -> None:

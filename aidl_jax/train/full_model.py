@@ -1,0 +1,225 @@
+"""The full model: a convnet on handwritten digits, from the files to the confusion matrix, with everything a real run has.
+
+Data come through the streaming input module, shifted by a pixel at random; the model is `models.lenet` with dropout; Adam's rate falls
+from 0.003 to 0.0001; progress, TensorBoard and checkpoints are hooks; a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aidl_jax import data, images, losses, models, optimizers, schedules
+from aidl_jax.errors import TrainError
+from aidl_jax.graph import Graph, trace
+from aidl_jax.scope import apply
+from aidl_jax.train import run_plots
+from aidl_jax.train.checkpoints import checkpoints, restore, saved_steps
+from aidl_jax.train.devices import Place
+from aidl_jax.train.loop import Hook, Moment, evaluate, every, fit
+from aidl_jax.train.state import TrainState, make_state
+from aidl_jax.train.steps import Metrics, make_eval_step, make_train_step
+from aidl_jax.train.summaries import SummaryWriter, summaries
+
+__all__ = ["Digits", "Outcome", "draw", "load_digits", "train_digits"]
+
+BATCH = 64
+MODEL = partial(models.lenet, rate=0.3)
+CHECK_EVERY = 250
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images, float32 [n, 8, 8, 1] in [0, 1], and labels, int32 [n], in two sets."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a run.
+
+    Attributes:
+        state: the last.
+        accuracy: of the validation set, a share.
+        confusion: int [10, 10]: how often a label (row) was taken for a class (column).
+        curves: by name, the steps and the values that were measured.
+    """
+
+    state: TrainState
+    accuracy: float
+    confusion: np.ndarray
+    curves: dict[str, list[tuple[int, float]]]
+
+
+def load_digits(seed: int = 0) -> Digits:
+    """scikit-learn's 1,797 digits of 8 x 8, a fifth of them for validation.
+
+    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998), as shipped with scikit-learn.
+    """
+    from sklearn import datasets
+
+    pixels, labels = datasets.load_digits(return_X_y=True)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    x, y = (pixels.reshape(-1, 8, 8, 1) / 16).astype(np.float32)[order], labels.astype(np.int32)[order]
+    cut = len(y) // 5
+    return Digits(train=(x[cut:], y[cut:]), validation=(x[:cut], y[:cut]))
+
+
+def shift(key: jax.Array, image: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The image moved by at most one pixel in each direction."""
+    return images.random_crop(key, jnp.pad(image, ((1, 1), (1, 1), (0, 0))), 8, 8), label
+
+
+def loss_fn(params: Any, model_state: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, tuple[Any, Metrics]]:
+    """Cross-entropy with dropout, and the accuracy beside it."""
+    x, labels = batch
+    logits, model_state = apply(partial(MODEL, training=True))(params, model_state, x, key=key)
+    loss = losses.softmax_cross_entropy(logits, labels, reduction="mean")
+    return loss, (model_state, {"accuracy": losses.accuracy(logits, labels)})
+
+
+def measure(params: Any, model_state: Any, batch: Any) -> Metrics:
+    """Loss and accuracy without dropout."""
+    logits = apply(MODEL)(params, model_state, batch[0])[0]
+    loss = losses.softmax_cross_entropy(logits, batch[1], reduction="mean")
+    return {"loss": loss, "accuracy": losses.accuracy(logits, batch[1])}
+
+
+def train_digits(
+    folder: Path,
+    *,
+    steps: int = 2500,
+    resume: bool = False,
+    device: Place = None,
+    seed: int = 0,
+    hooks: tuple[Hook, ...] = (),
+) -> Outcome:
+    """Trains and evaluates.
+
+    Args:
+        folder: of the run: TensorBoard's events, `checkpoints/`, `curves.json`.
+        steps: how many in all.
+        resume: whether to go on from the newest checkpoint.
+        device: "cpu", "gpu", a device or a mesh.
+        seed: of data, variables and dropout.
+        hooks: further ones.
+
+    Raises:
+        TrainError: there is a run in the folder and `resume` is off, or there is none and it is on.
+    """
+    digits = load_digits(seed)
+    saved = saved_steps(folder / "checkpoints")
+    check_folder(folder, bool(saved), resume)
+    optimizer = optimizers.adam(schedules.exponential_decay(0.003, 0.0001, steps))
+    state, position = make_state(MODEL, optimizer, jax.random.key(seed), digits.train[0][:1]), None
+    curves: dict[str, list[tuple[int, float]]] = {"train loss": [], "validation loss": [], "validation accuracy": []}
+    if resume:
+        state, position = restore(folder / "checkpoints", state)
+        curves = read_curves(folder, int(state.step))
+    dataset = (
+        data.from_tensor_slices(digits.train).shuffle(seed=seed).map(shift, keyed=True, seed=seed).batch(BATCH).repeat()
+    )
+    learnt = data.from_tensor_slices(digits.train).batch(BATCH)
+    validation = data.from_tensor_slices(digits.validation).batch(BATCH)
+    eval_step = make_eval_step(measure)
+
+    writer = SummaryWriter(folder, resumed_after=int(state.step) if resume else None)
+
+    def look(moment: Moment) -> None:
+        told = evaluate(eval_step, moment.state, validation)
+        curves["train loss"].append((moment.step, evaluate(eval_step, moment.state, learnt)["loss"]))
+        for name, value in told.items():
+            curves[f"validation {name}"].append((moment.step, value))
+            writer.scalar(f"validation/{name}", value, moment.step)
+        write_curves(folder, curves)
+
+    with writer:
+        if not resume:
+            writer.hyperparameters({"batch": BATCH, "steps": steps, "seed": seed, "dropout": MODEL.keywords["rate"]})
+            writer.graph(graph_of(state, digits.train))
+        state = fit(
+            make_train_step(loss_fn, optimizer),
+            state,
+            dataset,
+            steps=steps,
+            position=position,
+            device=device,
+            hooks=[
+                summaries(writer, every=50, histograms=True),
+                every(CHECK_EVERY, look),
+                checkpoints(folder / "checkpoints", every=CHECK_EVERY, keep=3),
+                *hooks,
+            ],
+        )
+    accuracy = evaluate(eval_step, state, validation)["accuracy"]
+    return Outcome(state, accuracy, confusion_of(state, digits.validation), curves)
+
+
+def graph_of(state: TrainState, examples: tuple[np.ndarray, np.ndarray]) -> Graph:
+    """The loss and its gradients, for TensorBoard's tab Graphs."""
+
+    def loss_and_gradients(params: Any, images: Any, labels: Any, key: Any) -> Any:
+        return jax.value_and_grad(lambda params: loss_fn(params, {}, (images, labels), key)[0])(params)
+
+    return trace(loss_and_gradients, state.params, examples[0][:BATCH], examples[1][:BATCH], state.key)
+
+
+def check_folder(folder: Path, saved: bool, resume: bool) -> None:
+    """Refuses to begin over a run that is there, and to go on with one that is not."""
+    if resume and not saved:
+        raise TrainError(
+            "there is no checkpoint to go on from", given=str(folder), fix="begin a run: leave --resume away"
+        )
+    if saved and not resume:
+        raise TrainError(
+            "there is a run in this folder already",
+            given=str(folder),
+            fix="--resume goes on with it; or name another with --out",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_curves(folder: Path, curves: dict[str, list[tuple[int, float]]]) -> None:
+    """Writes what was measured, whole or not at all."""
+    unfinished = folder / "curves.json.part"
+    unfinished.write_text(json.dumps(curves), encoding="utf-8")
+    unfinished.replace(folder / "curves.json")
+
+
+def read_curves(folder: Path, step: int) -> dict[str, list[tuple[int, float]]]:
+    """What was measured up to a step."""
+    told = json.loads((folder / "curves.json").read_text(encoding="utf-8"))
+    return {name: [(at, value) for at, value in points if at <= step] for name, points in told.items()}
+
+
+def confusion_of(state: TrainState, examples: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """How often each label was taken for each class."""
+    predict: Callable[..., Any] = jax.jit(lambda params, x: apply(MODEL)(params, {}, x)[0])
+    predicted = predict(state.params, examples[0]).argmax(axis=-1)
+    return np.asarray(losses.confusion_matrix(jnp.asarray(examples[1]), predicted, classes=10))
+
+
+def draw(outcome: Outcome, folder: Path) -> list[Path]:
+    """Writes `curves.png` and `confusion.png`, and says where.
+
+    Raises:
+        TrainError: matplotlib is not installed.
+    """
+    measured = {name: points for name, points in outcome.curves.items() if name.endswith("loss")}
+    pictures = {
+        folder / "curves.png": run_plots.over_steps(measured, "Digits: loss", "loss"),
+        folder / "confusion.png": run_plots.confusion(outcome.confusion, f"Digits: {outcome.accuracy:.1%} right"),
+    }
+    for path, figure in pictures.items():
+        figure.savefig(path, dpi=120)
+    return list(pictures)

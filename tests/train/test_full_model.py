@@ -1,0 +1,130 @@
+"""The full model: stopped and resumed it is the same run, and its command says what it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from training import assert_equal_trees
+
+from aidl_jax.cli import cli
+from aidl_jax.errors import TrainError
+from aidl_jax.train import full_model
+from aidl_jax.train.checkpoints import saved_steps
+from aidl_jax.train.full_model import BATCH, Outcome, confusion_of, load_digits, read_curves, train_digits
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(full_model, "CHECK_EVERY", 10)
+        return train_digits(folder, steps=30), folder
+
+
+def test_the_two_sets_are_all_digits_and_apart():
+    from sklearn import datasets
+
+    digits = load_digits()
+    together = np.concatenate([digits.train[0], digits.validation[0]]).reshape(-1, 64)
+    everything = datasets.load_digits().data / 16
+    assert together.shape == everything.shape and len(digits.validation[1]) == 359
+    np.testing.assert_array_equal(np.sort(together @ np.arange(64)), np.sort(np.float32(everything) @ np.arange(64)))
+    other = load_digits(seed=1)
+    assert not np.array_equal(other.train[1], digits.train[1])
+
+
+def test_it_learns(whole: tuple[Outcome, Path]):
+    outcome, _ = whole
+    measured = [value for _, value in outcome.curves["validation loss"]]
+    assert measured[-1] < measured[0] < np.log(10) + 0.1
+    assert [step for step, _ in outcome.curves["validation loss"]] == [10, 20, 30]
+
+
+def test_the_confusion_matrix_counts_the_digits_held_out(whole: tuple[Outcome, Path]):
+    outcome, _ = whole
+    labels = load_digits().validation[1]
+    np.testing.assert_array_equal(outcome.confusion.sum(axis=1), np.bincount(labels))
+    assert np.trace(outcome.confusion) / len(labels) == pytest.approx(outcome.accuracy)
+    np.testing.assert_array_equal(confusion_of(outcome.state, load_digits().validation), outcome.confusion)
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
+    outcome, _ = whole
+    monkeypatch.setattr(full_model, "CHECK_EVERY", 10)
+
+    def stop(moment):
+        if moment.step == 17:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_digits(tmp_path, steps=30, hooks=(stop,))
+    resumed = train_digits(tmp_path, steps=30, resume=True)
+    assert_equal_trees(resumed.state, outcome.state)
+    assert resumed.curves == {name: [tuple(point) for point in points] for name, points in outcome.curves.items()}
+    assert read_curves(tmp_path, 20)["validation loss"] == outcome.curves["validation loss"][:2]
+
+
+def test_error_a_run_is_there_or_is_not(whole, tmp_path):
+    with pytest.raises(TrainError, match=r"there is a run in this folder already.*--resume"):
+        train_digits(whole[1], steps=30)
+    with pytest.raises(TrainError, match="there is no checkpoint to go on from"):
+        train_digits(tmp_path / "none", steps=30, resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_pictures(whole, tmp_path):
+    paths = full_model.draw(whole[0], tmp_path)
+    assert [path.name for path in paths] == ["curves.png", "confusion.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(full_model, "CHECK_EVERY", 10)
+    run = CliRunner().invoke(cli, ["train", "digits", "--steps", "10", "--out", str(tmp_path / "run")])
+    assert run.exit_code == 0, run.output
+    assert "of the digits held out are right (step 10)." in run.output
+    assert f"aidl board {tmp_path / 'run'}" in run.output
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="signals of Unix")
+def test_ctrl_c_and_resume(tmp_path):
+    command = [sys.executable, "-m", "aidl_jax", "train", "digits", "--out", "run", "--steps", "100000"]
+    code = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('aidl_jax', run_name='__main__')"
+    running = subprocess.Popen(
+        [sys.executable, "-c", code, *command[3:]],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not saved_steps(tmp_path / "run" / "checkpoints") and running.poll() is None:
+            threading.Event().wait(0.2)
+        running.send_signal(signal.SIGINT)
+        _, complaint = running.communicate(timeout=120)
+    finally:
+        running.kill()
+        running.wait()
+    assert running.returncode == 2
+    assert "stopped by Ctrl-C" in complaint and "Traceback" not in complaint
+    step = saved_steps(tmp_path / "run" / "checkpoints")[-1]
+    outcome = train_digits(tmp_path / "run", steps=step + 1, resume=True)
+    assert int(outcome.state.step) == step + 1
+    assert [at for at, _ in outcome.curves["validation loss"]] == [*range(250, step + 1, 250), step + 1]
+
+
+def test_batches_go_through_the_streaming_input_module():
+    assert BATCH == 64 and jax.eval_shape(
+        full_model.shift,
+        jax.random.key(0),
+        *[jax.ShapeDtypeStruct((8, 8, 1), np.float32), jax.ShapeDtypeStruct((), np.int32)],
+    )[0].shape == (8, 8, 1)

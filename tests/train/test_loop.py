@@ -1,0 +1,173 @@
+"""The loop: what it does to a state, what hooks are told, how it goes on, what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training import BATCHES, STEP, X, Y, assert_equal_trees, new_state, on_host
+
+from aidl_jax import data
+from aidl_jax.errors import TrainError
+from aidl_jax.train import NotFiniteError, evaluate, every, fit, make_eval_step
+
+
+def by_hand(steps):
+    state = new_state()
+    for _, batch in zip(range(steps), BATCHES, strict=False):
+        state, _ = STEP(state, batch)
+    return state
+
+
+def test_fit_is_the_loop_by_hand():
+    assert_equal_trees(fit(STEP, new_state(), BATCHES, steps=9), by_hand(9))
+
+
+def test_fused_is_repeatable_and_near_the_unfused():
+    fused = [on_host(fit(STEP, new_state(), BATCHES, steps=11, fuse=4)) for _ in range(2)]
+    assert_equal_trees(*fused)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), fused[0], on_host(by_hand(11)))
+
+
+@pytest.mark.parametrize("fuse", [1, 4])
+def test_a_run_in_two_parts_is_one_run(fuse):
+    whole = fit(STEP, new_state(), BATCHES, steps=19, fuse=fuse)
+    saved = {}
+
+    def save(moment):
+        if moment.step == 8:
+            saved["position"] = json.loads(json.dumps(moment.batches.state()))
+            saved["state"] = jax.tree.map(jnp.copy, moment.state)
+
+    fit(STEP, new_state(), BATCHES, steps=12, fuse=fuse, hooks=[save])
+    assert_equal_trees(fit(STEP, saved["state"], BATCHES, steps=19, fuse=fuse, position=saved["position"]), whole)
+
+
+def test_it_ends_with_the_data():
+    state = fit(STEP, new_state(), data.from_tensor_slices((X, Y)).batch(16), steps=100, fuse=4)
+    assert int(state.step) == 6
+
+
+def test_batches_of_other_shapes_are_not_fused():
+    ragged = data.from_tensor_slices((X[:40], Y[:40])).batch(16).repeat()
+    fused = fit(STEP, new_state(), ragged, steps=8, fuse=4)
+    state = new_state()
+    for _, batch in zip(range(8), ragged, strict=False):
+        state, _ = STEP(state, batch)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), on_host(fused), on_host(state))
+
+
+def test_what_hooks_are_told():
+    seen = []
+    fit(
+        STEP,
+        new_state(),
+        BATCHES,
+        steps=7,
+        hooks=[lambda m: seen.append((m.step, m.steps, m.last, float(m.metrics["loss"])))],
+    )
+    assert [one[:3] for one in seen] == [(n, 7, n == 7) for n in range(1, 8)]
+    state, losses = new_state(), []
+    for _, batch in zip(range(7), BATCHES, strict=False):
+        state, metrics = STEP(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert [one[3] for one in seen] == losses
+
+
+def test_every():
+    seen = {1: [], 4: []}
+    for fuse in seen:
+        fit(
+            STEP,
+            new_state(),
+            BATCHES,
+            steps=10,
+            fuse=fuse,
+            hooks=[every(3, lambda m, fuse=fuse: seen[fuse].append(m.step))],
+        )
+    assert seen == {1: [3, 6, 9, 10], 4: [4, 8, 10]}
+
+
+def test_evaluate_weighs_batches_by_their_size():
+    step = make_eval_step(lambda params, model_state, batch: {"mean": batch[1].astype(jnp.float32).mean()})
+    got = evaluate(step, new_state(), data.from_tensor_slices((X[:40], Y[:40])).batch(16))
+    assert got["mean"] == pytest.approx(Y[:40].mean())
+    with pytest.raises(TrainError, match="there is nothing to evaluate on"):
+        evaluate(step, new_state(), data.from_tensor_slices((X[:0], Y[:0])).batch(16))
+
+
+@pytest.mark.parametrize("fuse", [1, 4])
+def test_error_not_finite(fuse):
+    bad = X.copy()
+    bad[50] = np.inf
+    dataset = data.from_tensor_slices((bad, Y)).shuffle(seed=1).batch(16).repeat()
+    where = next(n for n in range(6) if 50 in [origin.position for origin in dataset.locate(n)])
+    with pytest.raises(NotFiniteError) as told:
+        fit(STEP, new_state(), dataset, steps=40, fuse=fuse, check_every=3)
+    assert told.value.step == where and int(told.value.state.step) == where
+    assert "loss" in told.value.paths and "the gradient of layer1/weights" in told.value.paths
+    assert 50 in [origin.position for origin in told.value.origins]
+    assert f"the loss or a gradient is not finite in step {where + 1}" in str(told.value)
+    assert_equal_trees(told.value.state.params, by_hand(where).params)
+
+
+def test_not_finite_in_a_resumed_run_names_the_right_batch():
+    bad = X.copy()
+    bad[50] = np.inf
+    dataset = data.from_tensor_slices((bad, Y)).batch(16).repeat()  # row 50 is in the fourth batch
+    iterator = dataset.iterate()
+    for _ in range(2):
+        next(iterator)
+    state = new_state()._replace(step=jnp.int32(10))
+    with pytest.raises(NotFiniteError) as told:
+        fit(STEP, state, dataset, steps=40, position=iterator.state())
+    assert told.value.step == 11 and [origin.position for origin in told.value.origins] == list(range(48, 64))
+
+
+def test_error_a_hook_keeps_a_part_of_the_state():
+    kept = []
+
+    def keep(moment):
+        kept.append(moment.state.params["layer1"])
+
+    with pytest.raises(TrainError, match=r"keep: a hook kept a part of the state.*state.params\['layer1'\]"):
+        fit(STEP, new_state(), BATCHES, steps=3, hooks=[keep])
+
+
+def test_a_hook_may_keep_copies():
+    kept = []
+    fit(STEP, new_state(), BATCHES, steps=3, hooks=[lambda moment: kept.append(jax.device_get(moment.state.params))])
+    assert len(kept) == 3
+
+
+def test_error_two_leaves_share_memory():
+    state = new_state()
+    shared = state._replace(model_state={"copy": state.params["layer1"]["biases"]})
+    with pytest.raises(TrainError, match="two leaves of the state share memory") as told:
+        fit(STEP, shared, BATCHES, steps=3)
+    assert "state.params['layer1']['biases'] and state.model_state['copy']" in str(told.value)
+
+
+def test_error_the_state_was_used_up():
+    state = new_state()
+    fit(STEP, state, BATCHES, steps=1)
+    with pytest.raises(TrainError, match="the state's memory was taken by an earlier step"):
+        fit(STEP, state, BATCHES, steps=2)
+
+
+def test_no_thread_is_left():
+    import threading
+
+    before = threading.active_count()
+    fit(STEP, new_state(), BATCHES.prefetch(2) if hasattr(data.Dataset, "prefetch") else BATCHES, steps=3)
+    assert threading.active_count() == before
+
+
+def test_every_in_a_resumed_run():
+    seen = []
+    state = fit(STEP, new_state(), BATCHES, steps=6)
+    fit(STEP, state, BATCHES, steps=13, hooks=[every(3, lambda moment: seen.append(moment.step))])
+    assert seen == [9, 12, 13]
