@@ -28,7 +28,7 @@ test-all: $(VENV)/dev
 
 # The oldest supported JAX; a marked subset.
 test-oldest: $(VENV)-oldest/dev
-	$(VENV)-oldest/bin/python -m pytest -n auto -m oldest tests
+	$(VENV)-oldest/bin/python -m pytest -n auto -m "oldest and not slow" tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check

@@ -20,7 +20,15 @@ from aidl_jax.exercise.course import open_course
 from aidl_jax.exercise.workspace import start
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ["README.md", "docs/student.md", "docs/instructor.md", "docs/author.md", "docs/graph.md", "docs/models.md", "docs/training.md"]
+FILES = [
+    "README.md",
+    "docs/student.md",
+    "docs/instructor.md",
+    "docs/author.md",
+    "docs/graph.md",
+    "docs/models.md",
+    "docs/training.md",
+]
 PYTHON = ["docs/graph.md", "docs/models.md", "docs/optimizers.md"]
 SHELLS = ["docs/graph.md", "docs/scopes.md", "docs/data.md", "docs/training.md"]
 ELSEWHERE = ["docs/static_and_dynamic.md"]  # its own test runs all of it

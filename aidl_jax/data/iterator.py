@@ -50,7 +50,9 @@ class DataIterator:
             if position is None:
                 raise
             raise DataError(
-                "the place in this state is malformed", given=repr(position)[:80], fix="pass what iterator.state() returned"
+                "the place in this state is malformed",
+                given=repr(position)[:80],
+                fix="pass what iterator.state() returned",
             ) from error
         self._at: State = position  # where it stands while there is no cursor
         self._ended = False
