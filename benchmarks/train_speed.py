@@ -29,12 +29,12 @@ def ours() -> Measured:
     """`fit`, bare, with hooks, and fused; and the loop by hand."""
     import jax
     import jax.numpy as jnp
-    from aidl_jax.train.summaries import summaries
 
     from aidl_jax import data, losses, models, optimizers, train
     from aidl_jax.scope import apply
     from aidl_jax.train.checkpoints import checkpoints
     from aidl_jax.train.progress import ProgressBar
+    from aidl_jax.train.summaries import summaries
 
     x, y = images()
     dataset = data.from_tensor_slices((x, y)).shuffle().batch(BATCH, drop_remainder=True).repeat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -32,7 +32,7 @@ class Moment:
         steps: how many will be done.
         metrics: of the last step, on the device: reading one waits for the step.
         batches: the iterator; its state belongs to this step.
-        last: whether this is the end.
+        last: whether this is the end. Where the data end before the steps do, hooks are called once more to be told.
         waited: seconds that the loop has waited for batches so far, by the host's clock.
     """
 
@@ -95,7 +95,7 @@ def fit(
     locate = _locator(dataset, position, done)
     advance = _make_advance(step, fuse, device)
     flags: list[tuple[int, Any]] = []
-    waited = 0.0
+    waited, moment = 0.0, None
     with ExitStack() as open_hooks, dataset.iterate(position) as batches:
         for hook in hooks:
             if isinstance(hook, AbstractContextManager):
@@ -110,7 +110,9 @@ def fit(
                 check_finite(state, flags, locate)
                 flags.clear()
             _tell(hooks, moment)
-    check_finite(state, flags, locate)
+        check_finite(state, flags, locate)
+        if moment is not None and not moment.last:  # the data ended before
+            _tell(hooks, replace(moment, before=done, last=True))
     return state
 
 
@@ -137,9 +139,13 @@ def evaluate(step: EvalStep, state: TrainState, dataset: Dataset) -> dict[str, f
 
 def every(steps: int, hook: Hook) -> Hook:
     """A hook that is called at multiples of so many steps, and at the end."""
+    called = -1
 
     def now_and_then(moment: Moment) -> None:
-        if moment.step // steps > moment.before // steps or moment.last:
+        nonlocal called
+        due = moment.step // steps > moment.before // steps
+        if due or (moment.last and called != moment.step):
+            called = moment.step
             hook(moment)
 
     return now_and_then

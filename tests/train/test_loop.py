@@ -171,3 +171,12 @@ def test_every_in_a_resumed_run():
     state = fit(STEP, new_state(), BATCHES, steps=6)
     fit(STEP, state, BATCHES, steps=13, hooks=[every(3, lambda moment: seen.append(moment.step))])
     assert seen == [9, 12, 13]
+
+
+@pytest.mark.parametrize("fuse", [1, 4])
+def test_where_the_data_end_before_the_steps_hooks_are_told(fuse):
+    seen, now_and_then = [], []
+    hooks = [lambda m: seen.append((m.step, m.last)), every(3, lambda m: now_and_then.append(m.step))]
+    fit(STEP, new_state(), data.from_tensor_slices((X[:80], Y[:80])).batch(16), steps=100, fuse=fuse, hooks=hooks)
+    assert seen == ([(n, False) for n in range(1, 6)] if fuse == 1 else [(4, False), (5, False)]) + [(5, True)]
+    assert now_and_then == ([3, 5] if fuse == 1 else [4, 5])
