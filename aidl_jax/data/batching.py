@@ -147,8 +147,7 @@ class Batched(Windowed):
 
     @property
     def told(self) -> str:
-        told = super().told
-        return told if self.padding is None else told.replace(".batch(", ".padded_batch(")
+        return super().told if self.padding is None else f"{self.input}.padded_batch({self.arguments})"
 
     def rows(self, at: At, run: Run) -> Rows:
         if self.padding is None:

@@ -55,10 +55,14 @@ def range(*bounds: int, dtype: Any = np.int32) -> Dataset:
     >>> [int(number) for number in range(2, 8, 3)]
     [2, 5]
     """
-    return Dataset(sources.counting(builtins.range(*bounds), dtype))
+    try:
+        numbers = builtins.range(*bounds)
+    except (TypeError, ValueError) as error:
+        raise DataError("range takes one to three whole numbers", given=f"{bounds}: {error}", fix="range(10)") from None
+    return Dataset(sources.counting(numbers, dtype))
 
 
-def zip(datasets: Any) -> Dataset:
+def zip(datasets: Any, *others: Any) -> Dataset:
     """Elements that stand at the same position of several datasets; as many as the shortest has.
 
     Args:
@@ -67,6 +71,10 @@ def zip(datasets: Any) -> Dataset:
     >>> [(int(a), int(b)) for a, b in zip((range(3), range(10, 20)))]
     [(0, 10), (1, 11), (2, 12)]
     """
+    if others:
+        raise DataError(
+            "zip takes one pytree of datasets", given=f"{1 + len(others)} arguments", fix="zip((images, labels))"
+        )
     parts, structure = jax.tree.flatten(datasets)
     if not parts:
         raise DataError("zip takes at least one dataset", given=repr(datasets), fix="zip((images, labels))")

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from aidl_jax.data.arguments import at_least, check_same_shape
+from aidl_jax.data.arguments import a_function, a_seed, a_stage, at_least, check_same_shape
 from aidl_jax.data.autotune import AUTOTUNE
 from aidl_jax.data.batching import Batched, Unbatched, Windowed
 from aidl_jax.data.caching import cached
@@ -56,9 +56,9 @@ class Dataset:
         Raises:
             DataError: a buffer of less than one element; the whole of a set whose size is not known.
         """
-        size = self.stage.size
+        size, seed = self.stage.size, a_seed("shuffle", seed)
         if buffer_size is not None:
-            at_least("shuffle", "buffer_size", buffer_size, 1)
+            buffer_size = at_least("shuffle", "buffer_size", buffer_size, 1)
         if buffer_size is None and not (self.stage.indexed and size != INFINITE):
             raise DataError(
                 "only a dataset of the class Indexed, with an end, can be shuffled as a whole",
@@ -73,9 +73,7 @@ class Dataset:
 
     def repeat(self, count: int | None = None) -> Dataset:
         """The epochs one after another: `count` of them, or without end."""
-        if count is not None:
-            at_least("repeat", "count", count, 0)
-        return Dataset(Repeated(self.stage, INFINITE if count is None else count))
+        return Dataset(Repeated(self.stage, INFINITE if count is None else at_least("repeat", "count", count, 0)))
 
     def map(
         self,
@@ -106,6 +104,8 @@ class Dataset:
         Raises:
             DataError: it cannot be traced; an option of Python maps for a traced one.
         """
+        a_function("map", fn)
+        seed = a_seed("map", seed)
         check_options(python, deterministic, on_error, spec, num_parallel_calls)
         if not python:
             return Dataset(Mapped(self.stage, fn, keyed, seed, num_parallel_calls))
@@ -147,7 +147,7 @@ class Dataset:
 
     def batch(self, batch_size: int, drop_remainder: bool = False) -> Dataset:
         """Elements that follow one another, stacked: leaves [batch_size, ...]. The last may be shorter."""
-        at_least("batch", "batch_size", batch_size, 1)
+        batch_size = at_least("batch", "batch_size", batch_size, 1)
         check_same_shape(self.stage, "batch")
         return Dataset(Batched(self.stage, batch_size, batch_size, 1, drop_remainder))
 
@@ -161,8 +161,9 @@ class Dataset:
 
     def shard(self, num_shards: int, index: int) -> Dataset:
         """Every `num_shards`-th element, from the one at `index` on."""
-        at_least("shard", "num_shards", num_shards, 1)
-        if not 0 <= at_least("shard", "index", index, 0) < num_shards:
+        num_shards = at_least("shard", "num_shards", num_shards, 1)
+        index = at_least("shard", "index", index, 0)
+        if index >= num_shards:
             raise DataError(
                 "there is no such shard", given=str(index), expected=f"0 to {num_shards - 1}", where="shard"
             )
@@ -170,21 +171,20 @@ class Dataset:
 
     def concatenate(self, other: Dataset) -> Dataset:
         """All elements of this one, then all of another."""
-        made = Concatenated(self.stage, other.stage)
+        made = Concatenated(self.stage, a_stage("concatenate", other))
         _ = made.spec
         return Dataset(made)
 
     def enumerate(self, start: int = 0) -> Dataset:
         """Pairs of a number, int32, and the element."""
-        return Dataset(Enumerated(self.stage, start))
+        return Dataset(Enumerated(self.stage, at_least("enumerate", "start", start, 0)))
 
     def window(self, size: int, shift: int | None = None, stride: int = 1, drop_remainder: bool = False) -> Dataset:
         """Groups of `size` elements, stacked, each `shift` after the one before, its elements `stride` apart."""
-        at_least("window", "size", size, 1)
-        at_least("window", "shift", size if shift is None else shift, 1)
-        at_least("window", "stride", stride, 1)
+        size = at_least("window", "size", size, 1)
+        shift = size if shift is None else at_least("window", "shift", shift, 1)
         check_same_shape(self.stage, "window")
-        return Dataset(Windowed(self.stage, size, size if shift is None else shift, stride, drop_remainder))
+        return Dataset(Windowed(self.stage, size, shift, at_least("window", "stride", stride, 1), drop_remainder))
 
     def unbatch(self) -> Dataset:
         """The rows of each element, one after another."""
@@ -210,7 +210,7 @@ class Dataset:
             padding_values: one value, or a pytree with one for each leaf.
             drop_remainder: whether a last batch that is shorter is left out.
         """
-        at_least("padded_batch", "batch_size", batch_size, 1)
+        batch_size = at_least("padded_batch", "batch_size", batch_size, 1)
         padding = padding_of(self.element_spec, padded_shapes, padding_values)
         return Dataset(Batched(self.stage, batch_size, batch_size, 1, drop_remainder, padding))
 
@@ -225,6 +225,7 @@ class Dataset:
         >>> [int(number) for number in range(6).filter(lambda number: number % 2 == 1)]
         [1, 3, 5]
         """
+        a_function("filter", predicate)
         made = Filtered(self.stage, predicate, python)
         if not python:
             made.traced.check()
@@ -237,6 +238,7 @@ class Dataset:
         >>> [int(number) for number in range(9).take_while(lambda number: number * number < 10)]
         [0, 1, 2, 3]
         """
+        a_function("take_while", predicate)
         made = TakenWhile(self.stage, predicate, python)
         if not python:
             made.traced.check()
@@ -253,6 +255,7 @@ class Dataset:
         >>> [int(total) for total in range(5).scan(0, lambda total, number: (total + number, total + number))]
         [0, 1, 3, 6, 10]
         """
+        a_function("scan", fn)
         return Dataset(scanned(self.stage, initial, fn))
 
     def unique(self) -> Dataset:
@@ -293,6 +296,7 @@ class Dataset:
         >>> [int(number) for number in range(4).flat_map(lambda count: range(count))]
         [0, 0, 1, 0, 1, 2]
         """
+        a_function("flat_map", fn)
         return Dataset(Interleaved(self.stage, fn, 1, 1, spec))
 
     def interleave(
@@ -310,8 +314,10 @@ class Dataset:
         >>> [int(number) for number in range(3).interleave(lambda x: range(x, 10 * x + 1, 5), cycle_length=2)]
         [0, 1, 6, 2, 7, 12, 17]
         """
-        at_least("interleave", "block_length", block_length, 1)
-        if at_least("interleave", "cycle_length", cycle_length, 1) > MOST_SLOTS:
+        a_function("interleave", fn)
+        block_length = at_least("interleave", "block_length", block_length, 1)
+        cycle_length = at_least("interleave", "cycle_length", cycle_length, 1)
+        if cycle_length > MOST_SLOTS:
             raise DataError(
                 "too many datasets would be open at a time: a state names a place in each, and is to stay small",
                 given=f"cycle_length={cycle_length}",
@@ -338,11 +344,14 @@ class Dataset:
         >>> int(range(5).reduce(0, lambda total, number: total + number))
         10
         """
+        a_function("reduce", fn)
         return reduced(self.stage, initial, fn)
 
     def apply(self, transform: Callable[[Dataset], Dataset]) -> Dataset:
         """What a function makes of this dataset."""
-        return transform(self)
+        made = transform(self)
+        a_stage("apply", made)
+        return made
 
     @property
     def element_spec(self) -> Spec:
@@ -404,9 +413,9 @@ class Dataset:
                 where=verb,
                 fix="see explain(): it says which verb made the dataset Sequential",
             )
-        size = self.stage.size
+        size, position = self.stage.size, at_least(verb, "the position", position, 0)
         assert size is not UNKNOWN
-        if not 0 <= position < size:
+        if position >= size:
             raise DataError(
                 "there is no such position",
                 given=str(position),

@@ -13,6 +13,7 @@ from aidl_jax.data.elements import Element, Spec, spec_of, tell_spec
 from aidl_jax.data.iterator import block_of
 from aidl_jax.data.mapping import arguments_of, name_of
 from aidl_jax.data.once import cached_property
+from aidl_jax.data.python_cursors import tell_error
 from aidl_jax.data.selecting import next_in_list
 from aidl_jax.data.stage import UNKNOWN, Cursor, Run, Size, Stage, State, Verb
 from aidl_jax.errors import DataError
@@ -81,7 +82,14 @@ class Interleaved(Verb):
         Raises:
             DataError: the function's answer is no dataset.
         """
-        made = self.fn(*arguments_of(element))
+        try:
+            made = self.fn(*arguments_of(element))
+        except Exception as error:
+            raise DataError(
+                f"the function given to {self.verb} raised an error",
+                given=tell_error(error),
+                where=f"{self} at the element {tell_spec(spec_of(element))}",
+            ) from error
         stage = getattr(made, "stage", None)
         if not isinstance(stage, Stage):
             raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,12 +19,16 @@ from aidl_jax.errors import DataError
 __all__ = ["DataIterator", "EndOfDataError", "block_of"]
 
 FORMAT = 1
+MOST_BYTES = 1024  # of a state as JSON
 BLOCK_BYTES = 2**23  # what a block of rows may weigh: large blocks need few calls, small ones come soon
 MOST_ROWS = 64
 
 
 class EndOfDataError(StopIteration):
-    """There is no further element, and will be none."""
+    """There is no further element, and will be none.
+
+    It is a `StopIteration`, which ends a `for`; inside of a generator function use `for` rather than `get_next`.
+    """
 
 
 class DataIterator:
@@ -62,7 +67,7 @@ class DataIterator:
 
     def __next__(self) -> Element:
         if self._ended:
-            raise EndOfDataError
+            raise self._end()
         if self._cursor is None:
             skipped = self._run.skipped
             self._open(self._at)
@@ -72,7 +77,7 @@ class DataIterator:
             return next(self._cursor)
         except StopIteration:
             self.close()
-            raise EndOfDataError from None
+            raise self._end() from None
         except BaseException:
             self._rest()
             raise
@@ -84,6 +89,12 @@ class DataIterator:
         if len(self._run.pools) and not has_no_state(at):
             self._at, self._cursor = at, None
             self._closing.close()
+
+    def _end(self) -> EndOfDataError:
+        return EndOfDataError(f"the data end here: {_told(self._stage)}. Use `for`, or repeat() for more epochs")
+
+    def __repr__(self) -> str:
+        return f"<DataIterator {_told(self._stage)}{' at its end' if self._ended else ''}>"
 
     def get_next(self) -> Element:
         """The next element.
@@ -101,12 +112,16 @@ class DataIterator:
         """
         at = self._at if self._cursor is None else self._cursor.state()
         refuse_no_state(at)
-        return {
-            "format": FORMAT,
-            "pipeline": _told(self._stage),
-            "digest": _digest(self._stage),
-            "at": at,
-        }
+        state = {"format": FORMAT, "pipeline": _told(self._stage), "digest": _digest(self._stage), "at": at}
+        if len(json.dumps(state)) >= MOST_BYTES:
+            raise DataError(
+                "the place in this pipeline takes more than a state may",
+                given=f"{len(json.dumps(state)):,} bytes",
+                expected=f"less than {MOST_BYTES:,}",
+                where="state",
+                fix="lower the cycle_length of interleaves that stand in one another, or interleave fewer datasets",
+            )
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where the state says, which may have been saved by another process.

@@ -29,6 +29,7 @@ from aidl_jax.data.elements import (
 )
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.stage import At, Cursor, IndexedCursor, Run, State, Verb
+from aidl_jax.data.tracing_traps import random_states, refuse_wide
 from aidl_jax.errors import DataError
 
 __all__ = ["Mapped", "arguments_of", "name_of", "padded_block", "program_of"]
@@ -36,7 +37,7 @@ __all__ = ["Mapped", "arguments_of", "name_of", "padded_block", "program_of"]
 
 def name_of(fn: Callable[..., Any]) -> str:
     """What a function is called, in a plan."""
-    return getattr(fn, "__qualname__", type(fn).__name__).replace("<locals>.", "")
+    return getattr(fn, "__qualname__", type(fn).__name__).rpartition("<locals>.")[2]
 
 
 def arguments_of(element: Any) -> tuple[Any, ...]:
@@ -197,6 +198,8 @@ def program_of(stage: Mapped, spec: Spec) -> Spec:
     """
     key = (jax.ShapeDtypeStruct((), np.uint32),) * 2 if stage.keyed else None
     where = str(stage)
+    refuse_wide(stage.fn, where)
+    before = random_states(stage.fn)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Explicitly requested dtype")
@@ -205,16 +208,22 @@ def program_of(stage: Mapped, spec: Spec) -> Spec:
                 for _ in range(2)
             ]
     except Exception as error:
-        raise _untraceable(error, spec, stage.verb, where) from error
+        raise _untraceable(error, spec, stage, where) from error
     (first, made), (second, _) = traced
     same = str(first.jaxpr) == str(second.jaxpr) and all(map(np.array_equal, _constants(first), _constants(second)))
-    if not same:
+    if not same or random_states(stage.fn) != before:
         raise DataError(
             "the function is another one each time it is traced: something random, a clock or a counter is in it, and would be "
             "frozen at its first value",
             given=name_of(stage.fn),
             where=where,
             fix="use keyed=True and jax.random with the key it is given, or python=True",
+        )
+    if made is None:
+        raise DataError(
+            f"the function of a {stage.verb} returned None, as one without a return statement does",
+            where=where,
+            fix="return the new element",
         )
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), made)
 
@@ -224,7 +233,8 @@ def _constants(jaxpr: Any) -> list[np.ndarray]:
     return [np.asarray(const) for const in consts]
 
 
-def _untraceable(error: Exception, spec: Spec, verb: str, where: str) -> DataError:
+def _untraceable(error: Exception, spec: Spec, stage: Mapped, where: str) -> DataError:
+    verb = stage.verb
     python = "fold it in a Python loop" if verb == "reduce" else f"say {verb}(fn, python=True) if it is ordinary Python"
     if isinstance(error, jax.errors.JAXTypeError | jax.errors.NonConcreteBooleanIndexError):
         fix = f"write it with jax.numpy (jnp.where for a choice), or {python}"
@@ -232,6 +242,14 @@ def _untraceable(error: Exception, spec: Spec, verb: str, where: str) -> DataErr
     elif isinstance(error, UserWarning):
         fix = "ask for a 32-bit dtype"
         what = "the function asks for a 64-bit dtype, which JAX would narrow"
+    elif isinstance(error, TypeError) and "positional argument" in str(error):
+        what = f"the function of a {verb} takes other arguments than it is given"
+        fix = (
+            "it is given "
+            + ("a key first, then " if stage.keyed else "")
+            + "the element; a tuple's parts are arguments of their own, "
+        )
+        fix += "a list, a dict or a named tuple is one"
     else:
         fix = f"look at the function, or {python}"
         what = f"the function of a {verb} could not be traced"

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from aidl_jax.data.arguments import a_seed, a_stage
 from aidl_jax.data.combining import common_spec
 from aidl_jax.data.dataset import Dataset
 from aidl_jax.data.elements import Element, Rows, Spec, Stacked, frozen, tell_spec
@@ -38,7 +39,8 @@ def choose_from(datasets: Sequence[Dataset], choices: Dataset) -> Dataset:
     >>> [int(n) for n in choose_from([range(3), range(10, 20)], range(2).repeat())]
     [0, 10, 1, 11, 2, 12]
     """
-    spec = choices.element_spec
+    places = a_stage("choose_from", choices)
+    spec = places.spec
     if not isinstance(spec, jax.ShapeDtypeStruct) or spec.shape != () or spec.dtype.kind not in "iu":
         raise DataError(
             "the choices are no integers",
@@ -46,7 +48,7 @@ def choose_from(datasets: Sequence[Dataset], choices: Dataset) -> Dataset:
             expected="places of datasets: int32[]",
             where="choose_from",
         )
-    return _chosen(datasets, choices.stage, "choose_from")
+    return _chosen(datasets, places, "choose_from")
 
 
 def sample_from(datasets: Sequence[Dataset], weights: Sequence[float] | None = None, seed: int = 0) -> Dataset:
@@ -69,7 +71,7 @@ def sample_from(datasets: Sequence[Dataset], weights: Sequence[float] | None = N
             expected=f"{len(datasets)} numbers of at least 0, not all of them 0",
             where="sample_from",
         )
-    return _chosen(datasets, _Drawn(tuple(proportions.tolist()), seed), "sample_from")
+    return _chosen(datasets, _Drawn(tuple(proportions.tolist()), a_seed("sample_from", seed)), "sample_from")
 
 
 def _chosen(datasets: Sequence[Dataset], choices: Stage, verb: str) -> Dataset:
@@ -81,7 +83,7 @@ def _chosen(datasets: Sequence[Dataset], choices: Stage, verb: str) -> Dataset:
             where=verb,
             fix="concatenate some of them, and shuffle those",
         )
-    made = _Chosen([dataset.stage for dataset in datasets], choices, verb)
+    made = _Chosen([a_stage(verb, dataset) for dataset in datasets], choices, verb)
     _ = made.spec
     return Dataset(made)
 

@@ -27,7 +27,8 @@ class ShuffleReport:
         pipeline: what was looked at.
         order: int64 [n], for each element that comes out the position in the source that it came from.
         size: elements in the source.
-        displacement: mean distance between where an element stood and where it comes out; a full shuffle reaches `size` / 3.
+        displacement: mean distance between where an element stood, among those that come out, and where it comes out; a full
+            shuffle of n elements reaches (n - 1/n) / 3.
         entropy: float [batches], bits, of the labels in each batch; None without labels.
         ideal_entropy: bits, the mean of batches drawn at random from all labels.
         warnings: what to change.
@@ -44,7 +45,8 @@ class ShuffleReport:
     @property
     def ideal_displacement(self) -> float:
         """Two random positions of n are (n - 1/n) / 3 apart, in the mean."""
-        return (self.size - 1 / max(self.size, 1)) / 3
+        looked_at = max(len(self.order), 1)
+        return (looked_at - 1 / looked_at) / 3
 
     @property
     def repeated(self) -> int:
@@ -52,7 +54,7 @@ class ShuffleReport:
         return len(self.order) - len(np.unique(self.order))
 
     def __str__(self) -> str:
-        share = self.displacement / self.ideal_displacement if self.size > 1 else 1.0
+        share = self.displacement / self.ideal_displacement if len(self.order) > 1 else 1.0
         lines = [
             self.pipeline,
             f"  moved       {self.displacement:,.1f} places in the mean, {share:.0%} of a full shuffle's {self.ideal_displacement:,.1f}",
@@ -112,7 +114,12 @@ def shuffle_report(stage: Stage, label: Callable[[Any], Any] | None, epoch_size:
         )
     size = _source_size(stage) if epoch_size is None else epoch_size
     order, labels = _looked_at(stage, label, size)
-    displacement = float(np.abs(order - np.arange(len(order))).mean()) if len(order) else 0.0
+    if not len(order):
+        raise DataError(
+            "there is nothing to report on", given=str(stage), where="shuffle_report", fix="the dataset is empty"
+        )
+    ranks = np.argsort(np.argsort(order, kind="stable"), kind="stable")  # what skip or shard leaves out is no movement
+    displacement = float(np.abs(ranks - np.arange(len(order))).mean())
     entropy, ideal = (None, None) if labels is None else _entropies(labels)
     report = ShuffleReport(str(stage), order, size, displacement, entropy, ideal, warnings_of(stage))
     return ShuffleReport(**{**report.__dict__, "warnings": [*report.warnings, *_seen(report)]})
@@ -178,7 +185,7 @@ def entropy(labels: np.ndarray) -> float:
 def _seen(report: ShuffleReport) -> list[str]:
     """What only the elements show."""
     told = []
-    if report.size > 1 and report.displacement < NEAR * report.ideal_displacement:
+    if len(report.order) > 1 and report.displacement < NEAR * report.ideal_displacement:
         told.append("elements stay near where they stood: give shuffle a larger buffer, or none for the whole set")
     if report.entropy is not None and report.ideal_entropy and report.entropy.mean() < 0.9 * report.ideal_entropy:
         told.append(

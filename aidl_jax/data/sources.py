@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -188,28 +188,58 @@ class _GeneratorCursor:
     """The elements of a generator; its state is how many it has given."""
 
     def __init__(self, stage: Generated, count: int, run: Run) -> None:
-        self._stage = stage
-        self._elements = iter(stage.make())
-        if isinstance(self._elements, Generator):
-            run.closing.callback(self._elements.close)
-        self._count = sum(1 for _ in itertools.islice(self._elements, count))
-        if self._count < count:
+        self._stage, self._run, self._count = stage, run, count
+        self._elements: Iterator[Any] | None = self._opened()
+        self._coming: list[Any] = []  # an element that is not what the spec says, so that it is not lost
+
+    def _opened(self) -> Iterator[Any]:
+        """A new generator, behind the elements that have been given."""
+        made = self._stage.make()
+        try:
+            elements = iter(made)
+        except TypeError:
+            raise DataError(
+                "the function of from_generator makes nothing that can be gone through",
+                given=f"a {type(made).__name__}",
+                where=str(self._stage),
+                fix="yield the elements, or return iter(items)",
+            ) from None
+        if isinstance(elements, Generator):
+            self._run.closing.callback(elements.close)
+        skipped = sum(1 for _ in itertools.islice(elements, self._count))
+        if skipped < self._count:
             raise DataError(
                 "the generator ends before the place that the state was saved at",
-                given=f"{self._count} elements",
-                expected=f"at least {count}",
-                where=str(stage),
+                given=f"{skipped} elements",
+                expected=f"at least {self._count}",
+                where=str(self._stage),
                 fix="restore with the data that the state was saved with",
             )
+        return elements
 
     def __next__(self) -> Element:
-        values = list(itertools.islice(self._elements, 1))
-        self._check_count(bool(values))
-        if not values:
+        where = f"element {self._count} of {self._stage}"
+        if not self._coming:
+            self._coming = self._pulled(where)
+        if not self._coming:
             raise StopIteration
-        element = conforming(values[0], self._stage.declared, f"element {self._count} of {self._stage}")
+        element = conforming(self._coming[0], self._stage.declared, where)
+        self._coming = []
         self._count += 1
         return element
+
+    def _pulled(self, where: str) -> list[Any]:
+        """The next element, or none. Who asks again after an error gets the same one tried again."""
+        elements = self._elements = self._opened() if self._elements is None else self._elements
+        try:
+            values = list(itertools.islice(elements, 1))
+        except Exception as error:
+            if isinstance(elements, Generator):  # it is over; another iterator can be asked again
+                self._elements = None
+            told = f"{type(error).__name__}: {error}"
+            raise DataError("the generator raised an error", given=told[:200], where=where) from error
+        self._check_count(bool(values))
+        return values
 
     def _check_count(self, more: bool) -> None:
         known = self._stage.known_size
@@ -226,6 +256,18 @@ class _GeneratorCursor:
         return self._count
 
 
+def check_spec(spec: Spec, where: str) -> None:
+    """Raises where something else than specs stands in a pytree of them."""
+    for leaf in jax.tree.leaves(spec):
+        if not isinstance(leaf, jax.ShapeDtypeStruct):
+            raise DataError(
+                "a spec is a pytree of jax.ShapeDtypeStruct",
+                given=repr(leaf),
+                where=where,
+                fix="jax.ShapeDtypeStruct((28, 28), np.float32); () for a number, None for a size that differs",
+            )
+
+
 def generated(make: Callable[[], Iterable[Any]], spec: Spec, size: Size) -> Generated:
     """The source of a generator function."""
     if not callable(make):
@@ -234,6 +276,7 @@ def generated(make: Callable[[], Iterable[Any]], spec: Spec, size: Size) -> Gene
             given=f"a {type(make).__name__}",
             fix="pass the function itself, without calling it, or lambda: iter(items)",
         )
+    check_spec(spec, "from_generator")
     if size not in (UNKNOWN, INFINITE) and (type(size) is not int or size < 0):
         raise DataError(
             "the cardinality is no number of elements", given=repr(size), expected="an integer of at least 0"

@@ -339,6 +339,8 @@ class IndexedCursor:
 
     def __init__(self, stage: Stage, epoch: int, run: Run, state: State) -> None:
         self.position = 0 if state is None else int(state)
+        if self.position < 0:
+            raise ValueError("a position is at least 0")
         self._read = RowReader(stage, epoch, run)
         self._rows: Iterator[Element] = iter(())
         self._left = self._length = 0

@@ -184,7 +184,7 @@ def test_an_element_whose_leaves_have_different_numbers_of_rows() -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda ds: ds.batch(0), r"batch: batch_size is not a whole number of at least 1: given 0\. Fix: batch\(1\)"),
+        (lambda ds: ds.batch(0), r"batch: batch_size is not a whole number of at least 1: given 0\. Fix: batch_size=1"),
         (lambda ds: ds.window(0), "window: size is not a whole number of at least 1"),
         (lambda ds: ds.window(2, 0), "window: shift is not a whole number of at least 1"),
         (lambda ds: ds.window(2, stride=0), "window: stride is not a whole number of at least 1"),

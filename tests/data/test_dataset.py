@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,8 +114,10 @@ def test_a_dataset_shows_what_it_is() -> None:
 def test_an_element_by_position() -> None:
     dataset = data.range(10).shuffle(seed=1).repeat(2).batch(3)
     assert [dataset.element(place).tolist() for place in range(7)] == [batch.tolist() for batch in dataset]
-    for position in (-1, 7):
-        with pytest.raises(DataError, match=f"element: there is no such position: given {position}, expected 0 to 6"):
+    with pytest.raises(DataError, match="element: there is no such position: given 7, expected 0 to 6"):
+        dataset.element(7)
+    for position in (-1, 1.5, True, "a"):
+        with pytest.raises(DataError, match="element: the position is not a whole number of at least 0"):
             dataset.element(position)
 
 
@@ -130,3 +133,61 @@ def test_a_sequential_dataset_has_no_positions() -> None:
     for verb in (dataset.element, dataset.locate):
         with pytest.raises(DataError, match="only a dataset of the class Indexed knows its elements by position"):
             verb(0)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda ds: ds.map(3), "map takes a function: given 3"),
+        (lambda ds: ds.filter(None), "filter takes a function"),
+        (lambda ds: ds.flat_map(3), "flat_map takes a function"),
+        (lambda ds: ds.reduce(0, 3), "reduce takes a function"),
+        (lambda ds: ds.shuffle(3, seed=None), "a seed is a whole number of at least 0"),
+        (lambda ds: ds.shuffle(seed=4.5), "a seed is a whole number"),
+        (lambda ds: ds.map(lambda k, n: n, keyed=True, seed=2**40), "a seed is a whole number .*below"),
+        (lambda ds: ds.concatenate([1]), "concatenate takes datasets: given a list"),
+        (lambda ds: ds.apply(lambda d: None), "apply takes datasets: given a NoneType"),
+        (lambda ds: ds.enumerate(0.5), "enumerate: start is not a whole number"),
+        (lambda ds: ds.repeat(-1), r"repeat: count is not a whole number of at least 0: given -1. Fix: repeat\(\)"),
+        (lambda ds: data.zip(ds, ds), "zip takes one pytree of datasets: given 2 arguments"),
+        (lambda ds: data.range(5.0), "range takes one to three whole numbers"),
+        (lambda ds: data.choose_from([ds], [0]), "choose_from takes datasets"),
+        (lambda ds: data.sample_from([1]), "sample_from takes datasets"),
+        (lambda ds: data.from_generator(lambda: iter([1]), np.int32), "a spec is a pytree of jax.ShapeDtypeStruct"),
+        (
+            lambda ds: next(data.from_generator(lambda: None, SPEC).iterate()),
+            "makes nothing that can be gone through: given a NoneType",
+        ),
+    ],
+)
+def test_misuse_is_told(call, told):
+    with pytest.raises(DataError, match=told):
+        call(data.range(4))
+
+
+SPEC = jax.ShapeDtypeStruct((), np.int32)
+
+
+def test_the_end_says_what_ended():
+    iterator = data.range(1).iterate()
+    next(iterator)
+    for _ in range(2):
+        with pytest.raises(data.EndOfDataError, match=r"the data end here: range\(1\)\. Use `for`, or repeat\(\)"):
+            iterator.get_next()
+    assert repr(iterator) == "<DataIterator range(1) at its end>"
+
+
+def test_numbers_of_numpy_make_the_same_pipeline():
+    plain, numpy = data.range(9).shard(2, 1).batch(2), data.range(9).shard(np.int64(2), np.int64(1)).batch(np.int64(2))
+    assert str(plain) == str(numpy)
+    generated = data.from_generator(lambda: iter(range(9)), SPEC).shard(np.int64(2), np.int64(0)).iterate()
+    json.dumps(generated.state())
+
+
+def test_a_state_that_would_be_too_large_is_refused():
+    inner = lambda x: data.range(100).interleave(lambda y: data.range(50), cycle_length=16)  # noqa: E731
+    iterator = data.range(100).interleave(inner, cycle_length=16).iterate()
+    for _ in range(300):
+        next(iterator)
+    with pytest.raises(DataError, match="the place in this pipeline takes more than a state may"):
+        iterator.state()

@@ -129,7 +129,7 @@ def test_an_error_in_the_function_loses_no_element() -> None:
         failing[:] = [2]
         iterator = source.interleave(sometimes, cycle_length=1, spec=SCALAR).iterate()
         got = [int(next(iterator)), int(next(iterator))]
-        with pytest.raises(OSError, match="the file is away"):
+        with pytest.raises(DataError, match=r"the function given to flat_map raised an error.*the file is away"):
             next(iterator)
         state = iterator.state()
         assert got + [int(number) for number in iterator] == [0, 1, 2, 3]

@@ -158,3 +158,55 @@ def test_text_is_not_computed_with() -> None:
     texts = data.from_tensor_slices(np.array(["a", "b"]))
     with pytest.raises(DataError, match="a leaf is text, which JAX does not compute with"):
         list(texts.map(lambda text: text))
+
+
+@pytest.mark.parametrize("attempt", range(20))
+def test_a_coin_that_is_tossed_while_tracing_is_refused_even_if_it_falls_alike(attempt: int) -> None:
+    own = np.random.default_rng(attempt)
+    tosses = [lambda: np.random.rand() < 0.5, lambda: random.random() < 0.5, lambda: own.integers(2) == 0]
+    for toss in tosses:
+        with pytest.raises(DataError, match="the function is another one each time it is traced"):
+            data.range(3).map(lambda n, toss=toss, own=own: n + 1 if toss() else n - 1).element_spec  # noqa: B018
+
+
+def test_jax_random_with_a_key_is_no_trap() -> None:
+    own = np.random.default_rng(0)
+    dataset = data.range(3).map(
+        lambda key, n: n + jax.random.randint(key, (), 0, 9) + own.bit_generator.state["has_uint32"], keyed=True
+    )
+    assert dataset.element_spec.dtype == np.int32
+
+
+WIDE = np.array([2**40])
+
+
+def test_a_wide_integer_that_the_function_finds_outside_is_refused() -> None:
+    inside = np.int64(2**33)
+    for fn in (lambda n: n + WIDE, lambda n: n + inside):
+        with pytest.raises(
+            DataError, match="the function uses integers that need 64 bits, which JAX would cut off: given "
+        ):
+            data.range(3).map(fn).element_spec  # noqa: B018
+    small = np.int64(7)
+    assert [int(n) for n in data.range(3).map(lambda n: n + small)] == [7, 8, 9]
+
+
+def test_a_wide_integer_written_inside_is_cut_off_as_the_docs_say() -> None:
+    assert [int(n) for n in data.range(3).map(lambda n: n + np.int64(2**40))] == [0, 1, 2]
+
+
+def test_a_function_that_returns_nothing() -> None:
+    with pytest.raises(DataError, match="the function of a map returned None, as one without a return statement does"):
+        data.range(3).map(lambda n: None).element_spec  # noqa: B018
+
+
+def test_a_function_of_other_arguments() -> None:
+    with pytest.raises(
+        DataError, match=r"takes other arguments than it is given.*it is given a key first, then the element"
+    ):
+        data.range(3).map(lambda n: n, keyed=True).element_spec  # noqa: B018
+    listed = data.from_tensor_slices([np.zeros(3, np.float32)] * 2)
+    with pytest.raises(
+        DataError, match="a tuple's parts are arguments of their own, a list, a dict or a named tuple is one"
+    ):
+        listed.map(lambda a, b: a).element_spec  # noqa: B018

@@ -28,6 +28,7 @@ from pipeline_oracle import (
 import aidl_jax.data as data
 from aidl_jax.data import UNKNOWN, Dataset, EndOfDataError
 from aidl_jax.data.elements import is_fixed, spec_of
+from aidl_jax.errors import DataError
 
 INT32 = jax.ShapeDtypeStruct((), np.int32)
 ROWS = {"x": np.arange(22, dtype=np.int32).reshape(11, 2), "y": np.arange(11, dtype=np.float32) / 2}
@@ -273,14 +274,14 @@ def test_an_error_on_the_way_loses_nothing(size: int, steps: Any) -> None:
     expected, got = steady.epoch(0), []
     try:
         iterator = flaky.iterate()
-    except OSError:  # a skip goes through its elements as it is opened: there is no iterator yet to ask again
+    except DataError:  # a skip goes through its elements as it is opened: there is no iterator yet to ask again
         reject()
     while True:
         try:
             got += [next(iterator)]
         except EndOfDataError:
             break
-        except OSError:
+        except DataError:
             assert_goes_on(steady.dataset, iterator.state(), expected[len(got) :])
     assert all_same(got, expected), (str(flaky), got, expected)
 

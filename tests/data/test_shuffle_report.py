@@ -86,3 +86,15 @@ def test_the_plot_shows_both():
     assert above.get_title() == "Where elements come from" and len(above.lines[0].get_xdata()) == 1000
     np.testing.assert_array_equal(above.lines[0].get_ydata()[:3], SORTED.shuffle(20).shuffle_report().order[:3])
     assert len(below.lines[0].get_ydata()) == 20
+
+
+def test_what_skip_or_shard_leaves_out_is_no_movement():
+    for dataset in (data.range(1000).skip(500), data.range(1000).shard(10, 0)):
+        assert dataset.shuffle_report().displacement == 0
+    report = data.range(1000).take(100).shuffle().shuffle_report()
+    assert 0.8 < report.displacement / report.ideal_displacement < 1.2 and report.warnings == []
+
+
+def test_error_nothing_to_report_on():
+    with pytest.raises(DataError, match="there is nothing to report on"):
+        data.range(0).shuffle(3).shuffle_report()

@@ -232,3 +232,29 @@ def test_a_source_says_where_its_elements_come_from() -> None:
     [origin] = data.from_tensor_slices(np.arange(5)).skip(2).repeat().locate(4)
     assert (origin.source, origin.epoch, origin.position) == ("from_tensor_slices", 1, 3)
     assert str(origin) == "position 3 of from_tensor_slices, epoch 1"
+
+
+def test_an_element_that_is_not_what_the_spec_says_is_tried_again() -> None:
+    iterator = data.from_generator(lambda: iter([1, 2.5, 3]), jax.ShapeDtypeStruct((), np.int32)).iterate()
+    assert int(next(iterator)) == 1
+    for _ in range(2):
+        with pytest.raises(DataError, match="element 1 of from_generator"):
+            next(iterator)
+        assert iterator.state()["at"] == 1
+
+
+def test_a_generator_that_failed_begins_again_and_loses_nothing() -> None:
+    failures = [True]
+
+    def numbers() -> Any:
+        for number in range(4):
+            if number == 2 and failures:
+                failures.pop()
+                raise OSError("away")
+            yield number
+
+    iterator = data.from_generator(numbers, jax.ShapeDtypeStruct((), np.int32)).repeat(2).iterate()
+    got = [int(next(iterator)), int(next(iterator))]
+    with pytest.raises(DataError, match=r"element 2 of .*: the generator raised an error: given OSError: away"):
+        next(iterator)
+    assert got + [int(number) for number in iterator] == [0, 1, 2, 3] * 2

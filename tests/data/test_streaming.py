@@ -144,12 +144,12 @@ def test_an_error_in_the_midst_of_a_block_loses_nothing() -> None:
 
     dataset = data.from_generator(Flaky, SCALAR).filter(lambda number: number >= 0).batch(4)
     iterator = dataset.iterate()
-    with pytest.raises(OSError, match="the disk is away"):
+    with pytest.raises(DataError, match="the generator raised an error: given OSError: the disk is away"):
         next(iterator)
     state = iterator.state()
     assert [batch.tolist() for batch in iterator] == [[0, 1, 2, 3], [4, 5, 6, 7]]
     again = dataset.iterate(state)
-    with pytest.raises(OSError, match="the disk is away"):
+    with pytest.raises(DataError, match="the generator raised an error: given OSError: the disk is away"):
         next(again)
     assert next(again).tolist() == [0, 1, 2, 3]
 
