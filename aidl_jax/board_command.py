@@ -71,7 +71,7 @@ def _started(folder: Path, port: int) -> str:
     try:
         from tensorboard import program
     except ImportError as error:
-        raise UsageError("TensorBoard is not installed", fix="pip install tensorboard") from error
+        raise UsageError("TensorBoard is not installed", fix="pip install 'aidl_jax[notebook]'") from error
 
     server = program.TensorBoard()
     server.configure(

@@ -78,7 +78,7 @@ def test_what_is_refused(tmp_path, runs, monkeypatch):
         port = taken.getsockname()[1]
         assert f"cannot use this port: given --port {port}. Fix: name another" in refused(runs, "--port", port)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    assert refused(runs) == "TensorBoard is not installed. Fix: pip install tensorboard"
+    assert refused(runs) == "TensorBoard is not installed. Fix: pip install 'aidl_jax[notebook]'"
 
 
 def test_the_line_for_ssh():

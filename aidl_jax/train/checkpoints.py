@@ -142,6 +142,13 @@ class _Saver:
         self.manager: CheckpointManager | None = None
 
     def __enter__(self) -> _Saver:
+        if jax.process_count() > 1:
+            raise TrainError(
+                "checkpoints are written by one process, and this run has several",
+                given=f"{jax.process_count()} processes",
+                where=str(self.folder),
+                fix="save in a hook of your own, from one process: jax.device_get(moment.state)",
+            )
         self.manager = _opened(self.folder, self.keep, self.score is not None)
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self.writing: Future[None] | None = None
@@ -154,7 +161,7 @@ class _Saver:
                 "the folder of this hook is not open", given=str(self.folder),
                 fix="pass fit the hook itself: hooks=[checkpoints(...)]; it knows when it is due",
             )  # fmt: skip
-        if self.latest > moment.before:
+        if self.latest > moment.before and not moment.again:
             raise TrainError(
                 "this folder holds checkpoints of later steps, of another run or of one that is to be gone on with",
                 given=f"step {self.latest}, and this run is at step {moment.step}",

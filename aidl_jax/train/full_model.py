@@ -32,8 +32,10 @@ from aidl_jax.train.summaries import SummaryWriter, summaries
 __all__ = ["Digits", "Outcome", "draw", "load_digits", "train_digits"]
 
 BATCH = 64
+NO_CURVES: dict[str, list[tuple[int, float]]] = {"train loss": [], "validation loss": [], "validation accuracy": []}
 MODEL = partial(models.lenet, rate=0.3)
 CHECK_EVERY = 250
+SAVE_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def train_digits(
     check_folder(folder, bool(saved), resume)
     optimizer = optimizers.adam(schedules.exponential_decay(0.003, 0.0001, steps))
     state, position = make_state(MODEL, optimizer, jax.random.key(seed), digits.train[0][:1]), None
-    curves: dict[str, list[tuple[int, float]]] = {"train loss": [], "validation loss": [], "validation accuracy": []}
+    curves = {name: list(points) for name, points in NO_CURVES.items()}
     if resume:
         state, position = restore(folder / "checkpoints", state)
         curves = read_curves(folder, int(state.step))
@@ -157,7 +159,7 @@ def train_digits(
             hooks=[
                 summaries(writer, every=50, histograms=True),
                 every(CHECK_EVERY, look),
-                checkpoints(folder / "checkpoints", every=CHECK_EVERY, keep=3),
+                checkpoints(folder / "checkpoints", every=SAVE_EVERY, keep=3),
                 *hooks,
             ],
         )
@@ -186,6 +188,12 @@ def check_folder(folder: Path, saved: bool, resume: bool) -> None:
             given=str(folder),
             fix="--resume goes on with it; or name another with --out",
         )
+    if not saved and folder.is_dir() and any(folder.iterdir()):
+        raise TrainError(
+            "the folder is not empty, and holds no checkpoint to go on from",
+            given=f"{folder} with {', '.join(sorted(path.name for path in folder.iterdir())[:4])}",
+            fix="name another with --out, or remove it",
+        )
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -198,8 +206,9 @@ def write_curves(folder: Path, curves: dict[str, list[tuple[int, float]]]) -> No
 
 def read_curves(folder: Path, step: int) -> dict[str, list[tuple[int, float]]]:
     """What was measured up to a step."""
-    told = json.loads((folder / "curves.json").read_text(encoding="utf-8"))
-    return {name: [(at, value) for at, value in points if at <= step] for name, points in told.items()}
+    path = folder / "curves.json"
+    told = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return NO_CURVES | {name: [(at, value) for at, value in points if at <= step] for name, points in told.items()}
 
 
 def confusion_of(state: TrainState, examples: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -32,7 +32,8 @@ class Moment:
         steps: how many will be done.
         metrics: of the last step, on the device: reading one waits for the step.
         batches: the iterator; its state belongs to this step.
-        last: whether this is the end. Where the data end before the steps do, hooks are called once more to be told.
+        last: whether this is the end.
+        again: whether this moment was told before: where the data end before the steps do, hooks are called once more, with `last`.
         waited: seconds that the loop has waited for batches so far, by the host's clock.
     """
 
@@ -44,6 +45,7 @@ class Moment:
     last: bool
     _state: TrainState
     waited: float = 0.0
+    again: bool = False
     taken: bool = field(default=False, init=False)
 
     @property
@@ -87,9 +89,9 @@ def fit(
         The last state.
 
     Raises:
-        TrainError: a loss or gradient was not finite; a hook kept memory that the next step takes; two leaves share memory.
+        TrainError: something is not of the kind that is asked for; a loss or gradient was not finite; a hook kept memory that the next step takes; two leaves share memory.
     """
-    check_apart(state)
+    check_run(state, dataset, steps, hooks, fuse)
     state = put_state(state, device)
     done = int(state.step)
     locate = _locator(dataset, position, done)
@@ -106,13 +108,19 @@ def fit(
             flags.append((done, finite))
             before, done = done, done + len(block)
             moment = Moment(done, before, steps, metrics, batches, done >= steps, state, waited)
-            if moment.last or len(flags) >= check_every:
+            if moment.last or done - flags[0][0] >= check_every:
                 check_finite(state, flags, locate)
                 flags.clear()
-            _tell(hooks, moment)
+            try:
+                _tell(hooks, moment)
+            except TrainError:  # a hook that stumbles over what is not finite must not hide where that came from
+                check_finite(state, flags, locate)
+                raise
         check_finite(state, flags, locate)
         if moment is not None and not moment.last:  # the data ended before
-            _tell(hooks, replace(moment, before=done, last=True))
+            _tell(hooks, replace(moment, last=True, again=True))
+        if moment is None and done < steps and position is None:
+            raise TrainError("there is nothing to train on", given=str(dataset), fix="the dataset has no batch")
     return state
 
 
@@ -139,16 +147,42 @@ def evaluate(step: EvalStep, state: TrainState, dataset: Dataset) -> dict[str, f
 
 def every(steps: int, hook: Hook) -> Hook:
     """A hook that is called at multiples of so many steps, and at the end."""
-    called = -1
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise TrainError(
+            "every takes a number of steps", given=repr(steps), expected="at least 1", fix="every(100, hook)"
+        )
 
     def now_and_then(moment: Moment) -> None:
-        nonlocal called
         due = moment.step // steps > moment.before // steps
-        if due or (moment.last and called != moment.step):
-            called = moment.step
+        if not due if moment.again else due or moment.last:
             hook(moment)
 
     return now_and_then
+
+
+def check_run(state: Any, dataset: Any, steps: Any, hooks: Any, fuse: Any) -> None:
+    """Raises where `fit` cannot be run with these."""
+    wrong = [
+        ("the state", state, isinstance(state, TrainState), "make_state(model, optimizer, key, inputs)"),
+        ("the dataset", dataset, isinstance(dataset, Dataset), "data.from_tensor_slices((x, y)).batch(32)"),
+        ("steps", steps, type(steps) is int and steps >= 0, "steps=1000"),
+        ("fuse", fuse, type(fuse) is int and fuse >= 1, "fuse=16, or leave it out"),
+        ("hooks", hooks, isinstance(hooks, list | tuple) and all(map(_is_hook, hooks)), "hooks=[ProgressBar()]"),
+    ]
+    for name, given, right, fix in wrong:
+        if not right:
+            raise TrainError(f"{name} of fit is something else than it should be", given=repr(given)[:80], fix=fix)
+    check_apart(state)
+    if int(state.step) > steps:
+        raise TrainError(
+            "the state has more steps behind it than it is to have",
+            given=f"{int(state.step)} steps, and steps={steps}",
+            fix="steps counts those that are done: to do 100 more, steps=int(state.step) + 100",
+        )
+
+
+def _is_hook(hook: Any) -> bool:
+    return callable(hook) and not isinstance(hook, type)
 
 
 def _blocks(batches: DataIterator, done: int, steps: int, fuse: int) -> Iterator[tuple[list[Any], float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aidl_jax.errors import TrainError
+from aidl_jax.optimizer_checks import check_optimizer
 from aidl_jax.optimizers import Optimizer, descend
 from aidl_jax.train.state import TrainState
 
@@ -39,8 +41,11 @@ def make_train_step(loss_fn: LossFn, optimizer: Optimizer) -> TrainStep:
         gradient.
 
     Raises:
-        TrainError: (when it is called) the loss function does not return what it should.
+        TrainError: the loss function takes other arguments, or (when it is called) does not return what it should.
     """
+
+    check_optimizer(optimizer)
+    check_loss_fn(loss_fn)
 
     def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
@@ -70,10 +75,13 @@ def make_fused_step(step: TrainStep) -> TrainStep:
         `(state, batches) -> (state, metrics)`: batches have one more dimension in front, [steps, ...], and so have the metrics.
     """
 
-    def fused(state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
-        return jax.lax.scan(step, state, batches)
+    return partial(_fused, step)
 
-    return jax.jit(fused, donate_argnums=0)
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _fused(step: TrainStep, state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
+    """One compiled program for each step function, however often it is fused."""
+    return jax.lax.scan(step, state, batches)
 
 
 def make_eval_step(metrics_fn: Callable[[Any, Any, Any], Metrics]) -> EvalStep:
@@ -93,6 +101,29 @@ def make_eval_step(metrics_fn: Callable[[Any, Any, Any], Metrics]) -> EvalStep:
 
 
 FORM = "(loss, (model_state, metrics))"
+
+
+def check_loss_fn(loss_fn: Any) -> None:
+    """Raises where it is no function of four arguments."""
+    wanted = "loss_fn(params, model_state, batch, key)"
+    if not callable(loss_fn):
+        raise TrainError(
+            "there is no loss function",
+            given=repr(loss_fn)[:80],
+            expected=wanted,
+            fix="make_train_step(loss_fn, optimizer)",
+        )
+    try:
+        inspect.signature(loss_fn).bind(None, None, None, None)
+    except TypeError as error:
+        raise TrainError(
+            "the loss function takes other arguments",
+            given=str(error),
+            expected=wanted,
+            fix="a loss of params and batch alone is one for optimizers.minimize",
+        ) from None
+    except ValueError:  # no signature to look at
+        return
 
 
 def _answer(answer: Any, before: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:

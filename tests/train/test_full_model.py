@@ -27,6 +27,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(full_model, "CHECK_EVERY", 10)
+        patch.setattr(full_model, "SAVE_EVERY", 5)
         return train_digits(folder, steps=30), folder
 
 
@@ -60,6 +61,7 @@ def test_the_confusion_matrix_counts_the_digits_held_out(whole: tuple[Outcome, P
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
     outcome, _ = whole
     monkeypatch.setattr(full_model, "CHECK_EVERY", 10)
+    monkeypatch.setattr(full_model, "SAVE_EVERY", 5)
 
     def stop(moment):
         if moment.step == 17:
@@ -79,6 +81,14 @@ def test_error_a_run_is_there_or_is_not(whole, tmp_path):
     with pytest.raises(TrainError, match="there is no checkpoint to go on from"):
         train_digits(tmp_path / "none", steps=30, resume=True)
     assert not (tmp_path / "none").exists()
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(TrainError, match="the folder is not empty, and holds no checkpoint"):
+        train_digits(tmp_path, steps=30)
+
+
+@pytest.mark.slow
+def test_the_whole_run_reads_98_of_100_digits(tmp_path):
+    assert train_digits(tmp_path / "run").accuracy >= 0.98
 
 
 def test_the_pictures(whole, tmp_path):
@@ -89,6 +99,7 @@ def test_the_pictures(whole, tmp_path):
 
 def test_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(full_model, "CHECK_EVERY", 10)
+    monkeypatch.setattr(full_model, "SAVE_EVERY", 5)
     run = CliRunner().invoke(cli, ["train", "digits", "--steps", "10", "--out", str(tmp_path / "run")])
     assert run.exit_code == 0, run.output
     assert "of the digits held out are right (step 10)." in run.output

@@ -180,3 +180,76 @@ def test_where_the_data_end_before_the_steps_hooks_are_told(fuse):
     fit(STEP, new_state(), data.from_tensor_slices((X[:80], Y[:80])).batch(16), steps=100, fuse=fuse, hooks=hooks)
     assert seen == ([(n, False) for n in range(1, 6)] if fuse == 1 else [(4, False), (5, False)]) + [(5, True)]
     assert now_and_then == ([3, 5] if fuse == 1 else [4, 5])
+
+
+def test_a_hook_can_be_used_again():
+    seen = []
+    hook = every(100, lambda moment: seen.append(moment.step))
+    for _ in range(2):
+        fit(STEP, new_state(), BATCHES, steps=7, hooks=[hook])
+    assert seen == [7, 7]
+
+
+def test_fused_steps_are_compiled_once(caplog):
+    fit(STEP, new_state(), BATCHES, steps=8, fuse=4)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        fit(STEP, new_state(), BATCHES, steps=8, fuse=4)
+    assert not [record for record in caplog.records if "_fused" in record.getMessage()]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"state": {}}, "the state of fit is something else"),
+        ({"dataset": [1]}, "the dataset of fit is something else"),
+        ({"steps": 5.5}, "steps of fit is something else"),
+        ({"fuse": 0}, "fuse of fit is something else"),
+        ({"hooks": print}, "hooks of fit is something else"),
+        ({"hooks": [int]}, "hooks of fit is something else"),
+        ({"dataset": data.from_tensor_slices((X[:0], Y[:0])).batch(4)}, "there is nothing to train on"),
+    ],
+)
+def test_error_of_misuse(options, told):
+    given = {"state": None, "dataset": BATCHES, "steps": 3} | options
+    state = new_state() if given.pop("state") is None else options["state"]
+    with pytest.raises(TrainError, match=told):
+        fit(STEP, state, given.pop("dataset"), **given)
+
+
+def test_error_fewer_steps_than_are_done():
+    state = fit(STEP, new_state(), BATCHES, steps=3)
+    with pytest.raises(
+        TrainError, match="the state has more steps behind it than it is to have: given 3 steps, and steps=2"
+    ):
+        fit(STEP, state, BATCHES, steps=2)
+    assert int(fit(STEP, state, BATCHES, steps=3).step) == 3
+
+
+def test_error_every():
+    with pytest.raises(TrainError, match="every takes a number of steps: given 0"):
+        every(0, print)
+
+
+def test_what_is_not_finite_is_told_though_a_hook_stumbles_over_it():
+    bad = X.copy()
+    bad[20] = np.inf
+
+    def stumble(moment):
+        if not np.isfinite(float(moment.metrics["loss"])):
+            raise TrainError("this is no number")
+
+    with pytest.raises(NotFiniteError) as told:
+        fit(STEP, new_state(), data.from_tensor_slices((bad, Y)).batch(16), steps=6, hooks=[stumble])
+    assert told.value.step == 1
+
+
+def test_finiteness_is_looked_at_by_steps_not_by_blocks():
+    bad = X.copy()
+    bad[20] = np.inf
+    seen = []
+    dataset = data.from_tensor_slices((bad, Y)).batch(16).repeat()
+    with pytest.raises(NotFiniteError):
+        fit(
+            STEP, new_state(), dataset, steps=96, fuse=4, check_every=8, hooks=[lambda moment: seen.append(moment.step)]
+        )
+    assert seen[-1] <= 8

@@ -130,3 +130,13 @@ def test_error_of_a_loss_function(answer, told):
     step = make_train_step(lambda p, s, batch, key: answer(jnp.sum(p["w"] ** 2), s), optimizer)
     with pytest.raises(TrainError, match=told):
         step(state_of({"w": jnp.ones(2)}, {}, optimizer, jax.random.key(0)), BATCH)
+
+
+def test_error_no_loss_function():
+    with pytest.raises(TrainError, match="there is no loss function: given 3"):
+        make_train_step(3, OPTIMIZER)
+    with pytest.raises(
+        TrainError,
+        match=r"the loss function takes other arguments.*expected loss_fn\(params, model_state, batch, key\)",
+    ):
+        make_train_step(lambda params, batch: 0.0, OPTIMIZER)
