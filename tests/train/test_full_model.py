@@ -106,6 +106,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert f"aidl board {tmp_path / 'run'}" in run.output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="signals of Unix")
 def test_ctrl_c_and_resume(tmp_path):
     command = [sys.executable, "-m", "aidl_jax", "train", "digits", "--out", "run", "--steps", "100000"]
