@@ -20,7 +20,7 @@ from aidl_jax.data.elements import (
 )
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.padding import Padding, padded
-from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, IndexedCursor, Origin, Run, Size, State, Verb
+from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, Origin, Run, Size, State, Verb
 from aidl_jax.errors import DataError
 
 __all__ = ["Batched", "Unbatched", "Windowed"]
@@ -115,9 +115,7 @@ class Windowed(Verb):
     def origins(self, at: At) -> list[Origin]:
         return self.input.origins(self._inner(at)[0])
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _WindowCursor(self, epoch, run, state)
 
     def group(self, elements: Sequence[Element]) -> Element:
@@ -242,9 +240,7 @@ class Unbatched(Verb):
         assert self.length is not None
         return self.input.origins(at.moved(at.positions // self.length))
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _UnbatchCursor(self, epoch, run, state)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from aidl_jax.data.cache_files import CacheFiles, Filling, Growing
 from aidl_jax.data.elements import Element, Listed, Rows, Spec, Stacked, frozen, is_fixed, row_bytes
 from aidl_jax.data.once import cached_property
-from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, IndexedCursor, Origin, Run, Stage, State, Verb
+from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, Origin, Run, Stage, State, Verb
 from aidl_jax.errors import DataError
 
 __all__ = ["Cached", "cached"]
@@ -87,8 +87,8 @@ class Cached(Verb):
     def origins(self, at: At) -> list[Origin]:
         return self.input.origins(At(np.zeros_like(at.epochs), at.positions))
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        return IndexedCursor(self, epoch, run, state) if self.indexed else _CacheCursor(self, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
+        return _CacheCursor(self, run, state)
 
 
 def _told_bytes(count: int) -> str:

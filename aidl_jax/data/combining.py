@@ -10,7 +10,7 @@ import numpy as np
 
 from aidl_jax.data.elements import Element, Listed, Rows, Spec, Stacked, frozen, stacked_tree, tell_spec
 from aidl_jax.data.once import cached_property
-from aidl_jax.data.stage import UNKNOWN, At, Cursor, IndexedCursor, Origin, Run, Size, Stage, State
+from aidl_jax.data.stage import UNKNOWN, At, Cursor, Origin, Run, Size, Stage, State
 from aidl_jax.errors import DataError
 
 __all__ = ["Concatenated", "Zipped"]
@@ -61,9 +61,7 @@ class Concatenated(Stage):
         splits = (self._split(place)[1:] for place in places)
         return [origin for a, b in splits for origin in self.first.origins(a) + self.second.origins(b)]
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _ConcatenateCursor(self, epoch, run, state)
 
 
@@ -166,9 +164,7 @@ class Zipped(Stage):
     def origins(self, at: At) -> list[Origin]:
         return [origin for part in self.parts for origin in part.origins(at)]
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         states = state or [None] * len(self.parts)
         return _ZipCursor(self, [part.cursor(epoch, run, one) for part, one in zip(self.parts, states, strict=True)])
 

@@ -114,7 +114,7 @@ class Interleaved(Verb):
             )
         return stage
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _InterleaveCursor(self, epoch, run, state)
 
 

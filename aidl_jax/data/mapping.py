@@ -28,7 +28,7 @@ from aidl_jax.data.elements import (
     tell_spec,
 )
 from aidl_jax.data.once import cached_property
-from aidl_jax.data.stage import At, Cursor, IndexedCursor, Run, State, Verb
+from aidl_jax.data.stage import At, Cursor, Run, State, Verb
 from aidl_jax.data.tracing_traps import random_states, refuse_wide
 from aidl_jax.errors import DataError
 
@@ -119,9 +119,7 @@ class Mapped(Verb):
             padded_block(_uint32(numbers, str(self)), first, count, block) for numbers in (at.epochs, at.positions)
         )
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _MapCursor(self, epoch, run, state)
 
 

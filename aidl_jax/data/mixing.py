@@ -161,7 +161,7 @@ class _Chosen(Stage):
     def note(self) -> str:
         return "one of them at a time; resumed at the place in each"
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _ChosenCursor(self, epoch, run, state)
 
 

@@ -17,7 +17,7 @@ from aidl_jax.data.mapping import refuse_64_bits
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.pools import in_order
 from aidl_jax.data.python_cursors import refuse_no_state
-from aidl_jax.data.stage import At, Cursor, IndexedCursor, Run, Stage, State, Verb
+from aidl_jax.data.stage import At, Cursor, Run, Stage, State, Verb
 from aidl_jax.errors import DataError
 
 __all__ = ["Prefetched", "check_placing", "refuse_after_device"]
@@ -61,7 +61,10 @@ class Prefetched(Verb):
     def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
         if self.device is not None:
             return _DeviceCursor(self, partial(self._on_host.cursor, epoch, run), state)
-        return (IndexedCursor if self.indexed else _AheadCursor)(self, epoch, run, state)
+        return super().cursor(epoch, run, state)
+
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
+        return _AheadCursor(self, epoch, run, state)
 
     @cached_property
     def _on_host(self) -> Prefetched:

@@ -31,7 +31,7 @@ from aidl_jax.data.mapping import arguments_of, name_of
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.pools import Call, Pool
 from aidl_jax.data.python_cursors import CallsCursor, ReadyCursor, tell_error
-from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, IndexedCursor, Run, Size, State, Verb
+from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, Run, Size, State, Verb
 from aidl_jax.errors import DataError
 
 __all__ = ["OnError", "PythonMapped", "check_options"]
@@ -244,9 +244,7 @@ class PythonMapped(Verb):
         more = f" and {len(origins) - 1} more" if len(origins) > 1 else ""
         return f"{origins[0]}{more}" if origins else None
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return (CallsCursor if self.deterministic else ReadyCursor)(self, epoch, run, state)
 
 

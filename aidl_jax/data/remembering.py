@@ -39,7 +39,7 @@ class Remembering(Verb):
         """Its elements, of a cursor over its input."""
         raise NotImplementedError
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _ReplayCursor(self, epoch, run, state)
 
 

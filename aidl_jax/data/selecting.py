@@ -16,7 +16,6 @@ from aidl_jax.data.stage import (
     UNKNOWN,
     At,
     Cursor,
-    IndexedCursor,
     Moving,
     Run,
     Size,
@@ -248,9 +247,7 @@ class Enumerated(Verb):
             return stacked_tree((numbers, rows.tree), len(at))
         return Listed([(number, element) for number, element in zip(numbers, rows, strict=True)])
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        if self.indexed:
-            return IndexedCursor(self, epoch, run, state)
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         count, inner = state or [0, None]
         return _EnumerateCursor(self.input.cursor(epoch, run, inner), count, self.start)
 

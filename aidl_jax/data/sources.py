@@ -180,7 +180,7 @@ class Generated(Stage):
     def note(self) -> str:
         return "Python, one element at a time; resumed by going through it again"
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _GeneratorCursor(self, 0 if state is None else int(state), run)
 
 

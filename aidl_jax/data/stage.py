@@ -213,7 +213,11 @@ class Stage:
 
     def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
         """A cursor at the beginning of an epoch, or where the state says."""
-        return IndexedCursor(self, epoch, run, state)
+        return IndexedCursor(self, epoch, run, state) if self.indexed else self.walk(epoch, run, state)
+
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
+        """The cursor of a Sequential stage."""
+        raise NotImplementedError
 
     @property
     def told(self) -> str:
@@ -267,13 +271,6 @@ class Moving(Verb):
 
     def origins(self, at: At) -> list[Origin]:
         return self.input.origins(self.move(at))
-
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
-        return IndexedCursor(self, epoch, run, state) if self.indexed else self.walk(epoch, run, state)
-
-    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
-        """The cursor over an input that is Sequential."""
-        raise NotImplementedError
 
 
 class RowReader:

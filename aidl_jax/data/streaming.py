@@ -137,7 +137,7 @@ class Filtered(Verb):
             raise _no_bool(repr(answer)[:80], where)
         return bool(answer)
 
-    def cursor(self, epoch: int, run: Run, state: State = None) -> Cursor:
+    def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return (_PythonCursor if self.python else _BlockCursor)(self, epoch, run, state)
 
 
