@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class AidlError(Exception):
@@ -33,6 +34,10 @@ class AidlError(Exception):
         self.where, self.fix = where, fix
         super().__init__(self._sentence())
 
+    def __reduce__(self) -> Any:
+        """For pickle: an error that another process raised is rebuilt as it was, since kinds are made of different arguments."""
+        return _rebuild, (type(self), self.args), self.__dict__
+
     def _sentence(self) -> str:
         return f"{self.where}: {self.told}" if self.where else self.told
 
@@ -45,12 +50,20 @@ class AidlError(Exception):
         return f"{text}. Fix: {self.fix}" if self.fix else text
 
 
+def _rebuild(kind: type[AidlError], parts: tuple[Any, ...]) -> AidlError:
+    return kind.__new__(kind, *parts)
+
+
 class UsageError(AidlError):
     """What the user asked for cannot be done as asked (exit code 2)."""
 
 
 class GraphError(AidlError):
     """What is asked of a graph, or of a state, that it cannot give."""
+
+
+class AutodiffError(AidlError):
+    """What cannot be differentiated as asked: an integer, a loss of many numbers, an operation without a rule."""
 
 
 class ScopeError(AidlError):
@@ -96,3 +109,15 @@ def close_matches(name: str, names: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(map(repr, close)) + "?"
     return f"choose from {', '.join(map(repr, known))}" if known else "there are none yet"
+
+
+def tell_error(error: BaseException) -> str:
+    """Another's error in one line: its kind, and the first line of what it says.
+
+    >>> tell_error(ValueError("too long\\nby 3"))
+    'ValueError: too long'
+    >>> tell_error(KeyError())
+    'KeyError'
+    """
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ import numpy as np
 
 ROWS, BATCH = 60_000, 128
 NUMBERS = 2_000_000
+FLAT = 1_000_000  # small rows that are gone through in one pass, however many there are
 Make = Callable[[], Iterable[Any]]
 
 
@@ -41,6 +43,12 @@ def per_second(make: Make, items: int) -> float:
     for _ in make():
         pass
     return items / (time.perf_counter() - start)
+
+
+def passes(dataset: Any, batches: int) -> Make:
+    """So many batches a pass, through one epoch after another: each has another order, as where one trains."""
+    epochs = iter(dataset.repeat())
+    return lambda: itertools.islice(epochs, batches)
 
 
 def ours() -> Iterator[tuple[str, str, Callable[[], float]]]:
@@ -70,28 +78,32 @@ def ours() -> Iterator[tuple[str, str, Callable[[], float]]]:
     shuffled = data.from_tensor_slices((x, y)).shuffle()
     mapped = shuffled.map(lambda image, label: (image.astype(jnp.float32) / 255, label)).batch(BATCH)
     numbers = data.range(NUMBERS).map(lambda number: number * 2 + 1).batch(256)
-    yield "images", "aidl_jax", lambda: per_second(lambda: mapped, ROWS)
-    yield "images", "aidl_jax, with prefetch(2)", lambda: per_second(lambda: mapped.prefetch(2), ROWS)
+    batches = len(list(mapped))
+    yield "images", "aidl_jax", lambda: per_second(passes(mapped, batches), ROWS)
+    yield "images", "aidl_jax, with prefetch(2)", lambda: per_second(passes(mapped.prefetch(2), batches), ROWS)
     yield "images", "by hand: NumPy gather, compiled map", lambda: per_second(lambda: by_hand(True), ROWS)
-    yield "gather", "aidl_jax", lambda: per_second(lambda: shuffled.batch(BATCH), ROWS)
+    yield "gather", "aidl_jax", lambda: per_second(passes(shuffled.batch(BATCH), batches), ROWS)
     yield "gather", "by hand: NumPy gather", lambda: per_second(lambda: by_hand(False), ROWS)
     yield "numbers", "aidl_jax", lambda: per_second(lambda: numbers, NUMBERS)
     for exponent in (4, 5, 6, 7):
-        yield "flat", f"10^{exponent}", _flat(10**exponent)
+        yield "flat", f"10^{exponent}", lambda exponent=exponent: _flat(10**exponent)
+    for exponent in (4, 5, 6, 7):
+        yield "flat by hand", f"10^{exponent}", lambda exponent=exponent: _flat_by_hand(10**exponent)
 
 
-def _flat(rows: int) -> Callable[[], float]:
-    """Shuffled rows of 16 bytes, the first 10^6 of them at most."""
+def _flat(rows: int) -> float:
+    """Shuffled rows of 16 bytes."""
+    from aidl_jax import data
 
-    def measure() -> float:
-        from aidl_jax import data
+    source = np.ones((rows, 4), np.float32)  # zeros would all stand in one page of memory
+    dataset = data.from_tensor_slices(source).shuffle().map(lambda row: row * 2).batch(BATCH)
+    return per_second(passes(dataset, FLAT // BATCH), FLAT)
 
-        source = np.zeros((rows, 4), np.float32)
-        some = min(rows, 1_000_000)
-        dataset = data.from_tensor_slices(source).shuffle().map(lambda row: row * 2).batch(BATCH).take(some // BATCH)
-        return per_second(lambda: dataset, some)
 
-    return measure
+def _flat_by_hand(rows: int) -> float:
+    """The same rows in an order that is there already: what memory alone loses as it grows."""
+    source, order = np.ones((rows, 4), np.float32), np.random.default_rng(0).integers(0, rows, FLAT)
+    return per_second(lambda: (source[order[at : at + BATCH]] * 2 for at in range(0, FLAT, BATCH)), FLAT)
 
 
 def feeding() -> Iterator[tuple[str, str, Callable[[], float]]]:
@@ -139,8 +151,8 @@ def feeding() -> Iterator[tuple[str, str, Callable[[], float]]]:
     plain = data.from_tensor_slices((x, y)).shuffle().batch(BATCH, drop_remainder=True)
     keyed = data.from_tensor_slices((x, y)).shuffle().map(flip_and_crop, keyed=True).batch(BATCH, drop_remainder=True)
     yield "feeding", "batches at hand", lambda: train(lambda: at_hand)
-    yield "feeding", "aidl_jax: shuffle, batch", lambda: train(lambda: plain)
-    yield "feeding", "aidl_jax: shuffle, keyed flip and crop, batch", lambda: train(lambda: keyed)
+    yield "feeding", "aidl_jax: shuffle, batch", lambda: train(passes(plain, len(at_hand)))
+    yield "feeding", "aidl_jax: shuffle, keyed flip and crop, batch", lambda: train(passes(keyed, len(at_hand)))
 
 
 def tf_data() -> Iterator[tuple[str, str, Callable[[], float]]]:
@@ -268,7 +280,8 @@ TITLES = {
     "gather": f"The same without the map: shuffle and batches of {BATCH}",
     "numbers": f"range({NUMBERS:,}), map, batches of 256",
     "feeding": f"A training loop, 784-100-10, batches of {BATCH}",
-    "flat": "Rows of 16 bytes: shuffle, map, batch, as the data grow",
+    "flat": f"Rows of 16 bytes: shuffle, map, batches of {BATCH}, as the data grow",
+    "flat by hand": "The same by hand: NumPy gather and map, in an order that was drawn before",
 }
 UNITS = {"feeding": "steps/s"}
 
@@ -306,9 +319,9 @@ def table(title: str, unit: str, figures: dict[str, list[float]]) -> Iterator[st
         yield f"| {name} | {told(medians[name])} | {told(min(values))} to {told(max(values))} | {medians[name] / first:.3g} |"
 
 
-def versions() -> str:
+def versions(*more: str) -> str:
     found = []
-    for package in ("jax", "numpy", "tensorflow-cpu", "tensorflow", "torch", "grain"):
+    for package in ("jax", "numpy", "tensorflow-cpu", "tensorflow", "torch", "grain", *more):
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from aidl_jax.errors import AidlError, CourseError, HandInError, ProtocolError, UsageError, close_matches
+from aidl_jax.train.checkpoints import OtherStateError
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,13 @@ def test_the_parts_stay_readable_one_by_one() -> None:
 def test_one_except_clause_catches_every_kind(kind: type[AidlError]) -> None:
     with pytest.raises(AidlError, match="it broke"):
         raise kind("it broke")
+
+
+def test_errors_can_be_pickled_whatever_they_are_made_of() -> None:
+    class_of_its_own = OtherStateError("runs/4", {"params/w": "float32[2]"}, {"params/w": "float32[3]"})
+    for error in (UsageError("it broke", given="3", where="a.py"), class_of_its_own):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
 def test_kinds_are_told_apart() -> None:

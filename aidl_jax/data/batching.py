@@ -16,6 +16,7 @@ from aidl_jax.data.elements import (
     Stacked,
     frozen,
     map_shapes,
+    spec_of,
     tell_spec,
 )
 from aidl_jax.data.once import cached_property
@@ -55,7 +56,12 @@ class Windowed(Verb):
 
     @cached_property
     def spec(self) -> Spec:
-        return map_shapes(lambda shape: (self._length_told, *shape), self.input.spec)
+        return map_shapes(lambda shape: (self._length_told, *shape), self._element_spec)
+
+    @property
+    def _element_spec(self) -> Spec:
+        """An element's, as it stands in its group."""
+        return self.input.spec
 
     @property
     def _length_told(self) -> int | None:
@@ -104,13 +110,11 @@ class Windowed(Verb):
         return Listed(self._groups(rows, lengths))
 
     def _groups(self, rows: Rows, lengths: np.ndarray) -> list[Element]:
-        ends = np.cumsum(lengths).tolist()
-        stacked = rows.stacked(str(self)) if len(rows) else None
-        groups = []
-        for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            assert stacked is not None
-            groups.append(stacked.structure.unflatten([leaf[start:end] for leaf in stacked.leaves]))
-        return groups
+        if not len(rows):
+            return []
+        stacked = rows.stacked(str(self))
+        parts = _slices_of(lengths)
+        return [stacked.structure.unflatten([leaf[part] for leaf in stacked.leaves]) for part in parts]
 
     def origins(self, at: At) -> list[Origin]:
         return self.input.origins(self._inner(at)[0])
@@ -130,13 +134,13 @@ class Batched(Windowed):
     padding: Padding | None = None
     verb = "batch"
 
-    @cached_property
-    def spec(self) -> Spec:
+    @property
+    def _element_spec(self) -> Spec:
         if self.padding is None:
-            return map_shapes(lambda shape: (self._length_told, *shape), self.input.spec)
+            return self.input.spec
         leaves, structure = jax.tree.flatten(self.input.spec)
         shapes = zip(leaves, self.padding.shapes, strict=True)
-        return structure.unflatten([jax.ShapeDtypeStruct((self._length_told, *s), leaf.dtype) for leaf, s in shapes])
+        return structure.unflatten([jax.ShapeDtypeStruct(tuple(shape), leaf.dtype) for leaf, shape in shapes])
 
     @property
     def arguments(self) -> str:
@@ -152,11 +156,16 @@ class Batched(Windowed):
             return super().rows(at, run)
         places, lengths = self._inner(at)
         elements = list(self.input.rows(places, run.wider(self.length)))
-        ends = np.cumsum(lengths).tolist()
-        return Listed([self.group(elements[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)])
+        return Listed([self.group(elements[part]) for part in _slices_of(lengths)])
 
     def group(self, elements: Sequence[Element]) -> Element:
         return super().group(elements if self.padding is None else padded(elements, self.padding, str(self)))
+
+
+def _slices_of(lengths: np.ndarray) -> list[slice]:
+    """Slices of these lengths, one after another."""
+    ends = np.cumsum(lengths)
+    return list(map(slice, (ends - lengths).tolist(), ends.tolist()))
 
 
 class _WindowCursor:
@@ -279,7 +288,7 @@ def rows_of(element: Element, where: str) -> list[Element]:
     if len(counts) != 1 or not all(leaf.ndim for leaf in leaves):
         raise DataError(
             "an element has no rows, or its leaves have different numbers of them",
-            given=tell_spec(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), element)),
+            given=tell_spec(spec_of(element)),
             expected="leaves [rows, ...] of one length",
             where=where,
             fix="unbatch what was batched",

@@ -67,7 +67,7 @@ class Dataset:
                 fix="say how large the buffer is: shuffle(10_000)",
             )
         if self.stage.indexed and size != INFINITE and (buffer_size is None or buffer_size >= size):  # type: ignore[operator]
-            return Dataset(Shuffled(self.stage, seed, reshuffle_each_iteration, buffer_size))
+            return Dataset(Shuffled(self.stage, buffer_size, seed, reshuffle_each_iteration))
         assert buffer_size is not None
         return Dataset(BufferShuffled(self.stage, buffer_size, seed, reshuffle_each_iteration))
 

@@ -68,14 +68,10 @@ def _at_once(stage: Stage, block: int) -> str:
 def _jump(stage: Stage) -> str:
     if not stage.indexed:
         return "goes through what was recorded as the beginning again, up to the element"
-    buffers = [one for one in _stages(stage) if type(one).__name__ == "BufferShuffled"]
-    if not buffers:
+    costs = [f"{one.jump_cost:,} integers" for one in _stages(stage) if one.jump_cost]
+    if not costs:
         return "costs nothing: an element is a function of its position"
-    return (
-        "costs "
-        + ", ".join(f"{one.inputs[0].size:,} integers" for one in buffers)
-        + ", the order of one epoch's buffer"
-    )
+    return f"costs {', '.join(costs)}, the order of one epoch's buffer"
 
 
 def _state(stage: Stage) -> str:

@@ -13,10 +13,9 @@ from aidl_jax.data.elements import Element, Spec, spec_of, tell_spec
 from aidl_jax.data.iterator import block_of
 from aidl_jax.data.mapping import arguments_of, name_of
 from aidl_jax.data.once import cached_property
-from aidl_jax.data.python_cursors import tell_error
 from aidl_jax.data.selecting import next_in_list
 from aidl_jax.data.stage import UNKNOWN, Cursor, Run, Size, Stage, State, Verb
-from aidl_jax.errors import DataError
+from aidl_jax.errors import DataError, tell_error
 
 __all__ = ["MOST_SLOTS", "Interleaved"]
 

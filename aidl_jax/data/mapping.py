@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aidl_jax.data.blocks import compiled_rows, padded_block, rows_made
 from aidl_jax.data.elements import (
     Element,
     Listed,
@@ -24,15 +25,15 @@ from aidl_jax.data.elements import (
     is_fixed,
     joined,
     map_shapes,
-    stacked_tree,
     tell_spec,
 )
+from aidl_jax.data.keys import key_of, numbers_of
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.stage import At, Cursor, Run, State, Verb
 from aidl_jax.data.tracing_traps import random_states, refuse_wide
-from aidl_jax.errors import DataError
+from aidl_jax.errors import DataError, tell_error
 
-__all__ = ["Mapped", "arguments_of", "name_of", "padded_block", "program_of"]
+__all__ = ["Mapped", "arguments_of", "name_of", "program_of"]
 
 
 def name_of(fn: Callable[..., Any]) -> str:
@@ -80,67 +81,34 @@ class Mapped(Verb):
         two, three = (program_of(self, _filled(spec, size)) for size in (2, 3))
         return jax.tree.map(_where_equal, two, three)
 
-    def call(self, key_data: Any, *arguments: Any) -> Any:
-        """The function of one row; where it is keyed, of a key made of epoch and position."""
+    def call(self, place: Any, *arguments: Any) -> Any:
+        """The function of one row; where it is keyed, of a key made of its place, epoch and position."""
         if not self.keyed:
             return self.fn(*arguments)
-        epoch, position = key_data
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), epoch), position)
-        return self.fn(key, *arguments)
+        return self.fn(key_of(jax.random.key(self.seed), *place), *arguments)
 
     @cached_property
     def compiled(self) -> Callable[..., Any]:
-        """The function of a block of rows."""
-
-        def rows(places: Any, element: Element) -> Any:
-            return jax.vmap(lambda place, one: self.call(place, *arguments_of(one)))(places, element)
-
-        return jax.jit(rows)
+        """The function of a block of rows, as `compiled_rows` makes it."""
+        return compiled_rows(lambda place, element: self.call(place, *arguments_of(element)))
 
     def rows(self, at: At, run: Run) -> Rows:
         _ = self.spec  # refuses what cannot be mapped, once
         return joined(list(self._mapped(self.input.rows(at, run), at, run.block)))
 
     def _mapped(self, rows: Rows, at: At, block: int) -> Iterator[Stacked]:
+        numbers = numbers_of(at, str(self)) if self.keyed else ()
         start = 0
         for stacked in rows.shapes():
             for first in range(0, len(stacked), block):
                 count = min(block, len(stacked) - first)
                 leaves = [padded_block(leaf, first, count, block) for leaf in stacked.leaves]
-                places = self._places(at, start + first, count, block)
-                made = self.compiled(places, stacked.structure.unflatten(leaves))
-                yield stacked_tree(jax.tree.map(lambda leaf, n=count: np.asarray(leaf)[:n], made), count)
+                places = tuple(padded_block(each, start + first, count, block) for each in numbers)
+                yield rows_made(self.compiled(places, stacked.structure.unflatten(leaves)), leaves, count)
             start += len(stacked)
-
-    def _places(self, at: At, first: int, count: int, block: int) -> Any:
-        if not self.keyed:
-            return None
-        return tuple(
-            padded_block(_uint32(numbers, str(self)), first, count, block) for numbers in (at.epochs, at.positions)
-        )
 
     def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _MapCursor(self, epoch, run, state)
-
-
-def padded_block(leaf: np.ndarray, first: int, count: int, block: int) -> np.ndarray:
-    """`block` rows from `first` on, of which `count` are there and the last stands for the others."""
-    if count == block:
-        return leaf if count == len(leaf) else leaf[first : first + count]
-    rows = leaf[first : first + count]
-    return np.concatenate([rows, np.repeat(rows[-1:], block - count, axis=0)])
-
-
-def _uint32(numbers: np.ndarray, where: str) -> np.ndarray:
-    if len(numbers) and numbers.max() >= 2**32:
-        raise DataError(
-            "a key is folded from 32 bits of the position",
-            given=str(int(numbers.max())),
-            expected="less than 2**32",
-            where=where,
-            fix="map before repeat, so that positions begin again with each epoch",
-        )
-    return numbers.astype(np.uint32)
 
 
 class _MapCursor:
@@ -194,7 +162,7 @@ def program_of(stage: Mapped, spec: Spec) -> Spec:
     Raises:
         DataError: it cannot be traced, or is not the same program twice.
     """
-    key = (jax.ShapeDtypeStruct((), np.uint32),) * 2 if stage.keyed else None
+    place = (jax.ShapeDtypeStruct((), np.uint32),) * (2 if stage.keyed else 0)
     where = str(stage)
     refuse_wide(stage.fn, where)
     before = random_states(stage.fn)
@@ -202,7 +170,7 @@ def program_of(stage: Mapped, spec: Spec) -> Spec:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Explicitly requested dtype")
             traced = [
-                jax.make_jaxpr(lambda place, one: stage.call(place, *arguments_of(one)), return_shape=True)(key, spec)
+                jax.make_jaxpr(lambda place, one: stage.call(place, *arguments_of(one)), return_shape=True)(place, spec)
                 for _ in range(2)
             ]
     except Exception as error:
@@ -251,8 +219,7 @@ def _untraceable(error: Exception, spec: Spec, stage: Mapped, where: str) -> Dat
     else:
         fix = f"look at the function, or {python}"
         what = f"the function of a {verb} could not be traced"
-    told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return DataError(what, given=f"{told} (elements {tell_spec(spec)})", where=where, fix=fix)
+    return DataError(what, given=f"{tell_error(error)} (elements {tell_spec(spec)})", where=where, fix=fix)
 
 
 def refuse_64_bits(spec: Spec, where: str) -> None:

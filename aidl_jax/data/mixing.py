@@ -128,7 +128,7 @@ class _Drawn(Stage):
         return Stacked([frozen(places)], jax.tree.structure(0), len(at))
 
     def origins(self, at: At) -> list[Origin]:
-        return [Origin(self.verb, e, p) for e, p in zip(at.epochs.tolist(), at.positions.tolist(), strict=True)]
+        return at.origins_in(self.verb)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ The bijection is a Feistel network over 2**bits numbers with a keyed 32-bit hash
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -53,10 +54,14 @@ def _permuted(positions: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarra
     if n <= SMALL:
         return _small(n, seed, epoch)[positions]
     keys, bits = round_keys(seed, epoch), (n - 1).bit_length()
-    shuffled = _feistel(positions.astype(np.uint32 if bits <= 32 else np.uint64), bits, keys)
+    kind = np.uint32 if bits <= 32 else np.uint64
+    send: Callable[[np.ndarray], np.ndarray] = partial(_feistel, bits=bits, keys=keys)
+    if len(positions) == n:  # all of them: where a number goes is computed once, and then looked up
+        send = send(np.arange(2**bits, dtype=kind)).__getitem__
+    shuffled = send(positions.astype(kind))
     outside = np.flatnonzero(shuffled >= n)
     while len(outside):
-        shuffled[outside] = _feistel(shuffled[outside], bits, keys)
+        shuffled[outside] = send(shuffled[outside])
         outside = outside[shuffled[outside] >= n]
     return shuffled.astype(np.int64)
 
@@ -70,12 +75,15 @@ def _feistel(numbers: np.ndarray, bits: int, keys: tuple[int, ...]) -> np.ndarra
     """One pass through all rounds, each of which mixes the lower part into the upper and lets them change places."""
     kind = numbers.dtype.type
     low, high = bits // 2, bits - bits // 2
+    lower = (numbers & kind(2**low - 1)).astype(np.uint32, copy=False)
+    upper = (numbers >> kind(low)).astype(np.uint32, copy=False)
     for key in keys:
-        lower, upper = numbers & kind(2**low - 1), numbers >> kind(low)
-        mixed = _hash(lower.astype(np.uint32, copy=False), np.uint32(key)) & np.uint32(2**high - 1)
-        numbers = (lower << kind(high)) | (upper ^ mixed)
+        mixed = _hash(lower, np.uint32(key))
+        mixed &= np.uint32(2**high - 1)
+        mixed ^= upper
+        lower, upper = mixed, lower
         low, high = high, low
-    return numbers
+    return (upper.astype(kind, copy=False) << kind(low)) | lower
 
 
 def _hash(numbers: np.ndarray, key: np.uint32) -> np.ndarray:

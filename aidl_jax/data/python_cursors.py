@@ -12,12 +12,12 @@ from aidl_jax.data.autotune import AUTOTUNE, FIRST_CALLS
 from aidl_jax.data.elements import Element
 from aidl_jax.data.pools import Call
 from aidl_jax.data.stage import At, Run, Skipped, State
-from aidl_jax.errors import DataError
+from aidl_jax.errors import DataError, tell_error
 
 if TYPE_CHECKING:
     from aidl_jax.data.python_maps import PythonMapped
 
-__all__ = ["CallsCursor", "NoState", "ReadyCursor", "has_no_state", "refuse_no_state", "tell_error"]
+__all__ = ["CallsCursor", "NoState", "ReadyCursor", "has_no_state", "refuse_no_state"]
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,3 @@ class ReadyCursor(CallsCursor):
 
     def state(self) -> State:
         return NoState(f"{self.stage.label} gives elements in the order in which they are ready")
-
-
-def tell_error(error: BaseException) -> str:
-    """An error in one line."""
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -30,9 +30,9 @@ from aidl_jax.data.keys import key_data
 from aidl_jax.data.mapping import arguments_of, name_of
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.pools import Call, Pool
-from aidl_jax.data.python_cursors import CallsCursor, ReadyCursor, tell_error
+from aidl_jax.data.python_cursors import CallsCursor, ReadyCursor
 from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, Run, Size, State, Verb
-from aidl_jax.errors import DataError
+from aidl_jax.errors import DataError, tell_error
 
 __all__ = ["OnError", "PythonMapped", "check_options"]
 

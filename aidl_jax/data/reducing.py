@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from aidl_jax.data.blocks import padded_block
 from aidl_jax.data.elements import Element, as_element, frozen, row_bytes, spec_of, tell_spec
 from aidl_jax.data.iterator import BLOCK_BYTES, MOST_ROWS
-from aidl_jax.data.mapping import Mapped, arguments_of, padded_block
+from aidl_jax.data.mapping import Mapped, arguments_of
 from aidl_jax.data.selecting import next_in_list
 from aidl_jax.data.stage import INFINITE, Run, Stage
 from aidl_jax.data.streaming import BlockReader
@@ -25,7 +26,7 @@ class _Fold(Mapped):
 
     verb = "reduce"
 
-    def call(self, key_data: Any, *arguments: Any) -> Any:
+    def call(self, place: Any, *arguments: Any) -> Any:
         state, element = arguments
         return self.fn(state, *arguments_of(element))
 

@@ -19,10 +19,9 @@ from aidl_jax.data.elements import Element, Spec, as_element, frozen, spec_of, t
 from aidl_jax.data.mapping import Mapped, arguments_of, name_of
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.padding import Padding
-from aidl_jax.data.python_cursors import tell_error
 from aidl_jax.data.selecting import next_in_list
 from aidl_jax.data.stage import UNKNOWN, Cursor, Run, Size, Stage, State, Verb
-from aidl_jax.errors import DataError
+from aidl_jax.errors import DataError, tell_error
 
 __all__ = ["Bucketed", "Scanned", "Unique", "bucketed", "scanned"]
 
@@ -76,7 +75,7 @@ class _Step(Mapped):
 
     verb = "scan"
 
-    def call(self, key_data: Any, *arguments: Any) -> Any:
+    def call(self, place: Any, *arguments: Any) -> Any:
         state, element = arguments
         return self.fn(state, *arguments_of(element))
 

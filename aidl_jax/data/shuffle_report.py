@@ -68,17 +68,9 @@ class ShuffleReport:
         return "\n".join([*lines, *(f"  look out    {warning}" for warning in self.warnings)])
 
     def plot(self) -> Any:
-        """Draws where elements came from and the labels' entropy, batch by batch; returns the matplotlib figure.
+        """Draws where elements came from and the labels' entropy, batch by batch; returns the matplotlib figure."""
+        import matplotlib.pyplot as plt
 
-        Raises:
-            DataError: matplotlib is not there.
-        """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise DataError(
-                "drawing needs matplotlib, which is not installed", fix="pip install 'aidl_jax[notebook]'"
-            ) from error
         rows = 1 if self.entropy is None else 2
         figure, axes = plt.subplots(rows, 1, figsize=(7, 3.4 * rows), squeeze=False, layout="constrained")
         above = axes[0][0]

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from aidl_jax.data.elements import Element
+from aidl_jax.data.elements import Element, frozen
 from aidl_jax.data.iterator import block_of
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.permutation import bijection, buffer_order, buffer_slots, buffer_steps, shuffled, slot_generator
@@ -17,16 +17,18 @@ from aidl_jax.data.stage import INFINITE, At, Cursor, Moving, Run, State
 
 __all__ = ["BufferShuffled", "Shuffled"]
 
-STRETCH = 8192
+STRETCH = 2**16  # positions of a whole-set shuffle computed together: few cost NumPy's calls nearly as much
+MOST_CUTS = 8  # where positions follow one another less than this, each is computed alone
+DRAWN = 8192  # slots of a buffer drawn together
 
 
 @dataclass(frozen=True, eq=False)
-class Shuffled(Moving):
-    """All elements of an epoch in random order."""
+class Shuffling(Moving):
+    """An order for each epoch, or one for all of them."""
 
+    buffer: int | None
     seed: int
     reshuffle: bool
-    buffer: int | None = None
     verb = "shuffle"
 
     @property
@@ -34,39 +36,52 @@ class Shuffled(Moving):
         size = "" if self.buffer is None else f"{self.buffer}, "
         return f"{size}seed={self.seed}" + ("" if self.reshuffle else ", reshuffle_each_iteration=False")
 
+    def epochs(self, at: At) -> np.ndarray:
+        """The epochs whose orders are asked for: int64 [places]."""
+        return at.epochs if self.reshuffle else np.zeros_like(at.epochs)
+
+
+@dataclass(frozen=True, eq=False)
+class Shuffled(Shuffling):
+    """All elements of an epoch in random order."""
+
     @property
     def note(self) -> str:
         return "the whole set, by a bijection on positions: nothing is stored, a jump costs nothing"
 
     def move(self, at: At) -> At:
-        epochs = at.epochs if self.reshuffle else np.zeros_like(at.epochs)
-        if not at.is_span:
-            return at.moved(bijection(at.positions, int(self.input.size), self.seed, epochs))  # type: ignore[arg-type]
-        first, last = (int(at.positions[end]) // STRETCH for end in (0, -1))
-        order = np.concatenate([self._stretch(int(epochs[0]), number) for number in range(first, last + 1)])
-        return at.moved(order[at.positions - first * STRETCH])
+        epochs, positions = self.epochs(at), at.positions
+        cuts = np.flatnonzero((np.diff(positions) != 1) | (np.diff(epochs) != 0)) + 1
+        if len(cuts) > MOST_CUTS or not len(at):
+            return at.moved(bijection(positions, int(self.input.size), self.seed, epochs))  # type: ignore[arg-type]
+        spans = zip(epochs[[0, *cuts]].tolist(), np.split(positions, cuts), strict=True)
+        pieces = [piece for epoch, span in spans for piece in self._pieces(epoch, int(span[0]), int(span[-1]) + 1)]
+        return at.moved(np.concatenate(pieces))
+
+    def _pieces(self, epoch: int, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Where positions go that follow one another, as parts of stretches."""
+        for number in range(start // STRETCH, (stop - 1) // STRETCH + 1):
+            first = number * STRETCH
+            yield self._stretch(epoch, number)[max(start - first, 0) : stop - first]
 
     @cached_property
     def _stretch(self) -> Callable[[int, int], np.ndarray]:
-        """Where a shuffle sends a long stretch of positions: neighbours are asked for in turn, and many at once cost less."""
+        """Where a shuffle sends a long stretch of positions; four of them are kept, which is 2 MB at most."""
 
         @lru_cache(maxsize=4)
         def stretch(epoch: int, number: int) -> np.ndarray:
             size = int(self.input.size)  # type: ignore[arg-type]
             places = At.span(epoch, number * STRETCH, min((number + 1) * STRETCH, size))
-            return bijection(places.positions, size, self.seed, places.epochs)
+            return frozen(bijection(places.positions, size, self.seed, places.epochs))
 
         return stretch
 
 
 @dataclass(frozen=True, eq=False)
-class BufferShuffled(Moving):
+class BufferShuffled(Shuffling):
     """What a buffer gives out that is filled from the input, one drawn element for one that comes in."""
 
     buffer: int
-    seed: int
-    reshuffle: bool
-    verb = "shuffle"
 
     @property
     def indexed(self) -> bool:
@@ -74,8 +89,8 @@ class BufferShuffled(Moving):
         return self.input.indexed and self.input.size != INFINITE
 
     @property
-    def arguments(self) -> str:
-        return f"{self.buffer}, seed={self.seed}" + ("" if self.reshuffle else ", reshuffle_each_iteration=False")
+    def jump_cost(self) -> int:
+        return int(self.input.size) if self.indexed else 0  # type: ignore[arg-type]
 
     @property
     def note(self) -> str:
@@ -92,7 +107,7 @@ class BufferShuffled(Moving):
         return lru_cache(maxsize=2)(lambda epoch: buffer_order(size, buffer, seed, epoch))
 
     def move(self, at: At) -> At:
-        epochs = at.epochs if self.reshuffle else np.zeros_like(at.epochs)
+        epochs = self.epochs(at)
         moved = np.empty_like(at.positions)
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
@@ -148,8 +163,8 @@ class _EndlessCursor:
         self.run = replace(run, block=max(run.block, block_of(stage.input)))
         self.random = slot_generator(stage.seed, epoch if stage.reshuffle else 0)
         self.held, self.coming = np.arange(stage.buffer), stage.buffer
-        for steps in range(self.given, 0, -STRETCH):
-            self._positions(min(steps, STRETCH))
+        for steps in range(self.given, 0, -DRAWN):
+            self._positions(min(steps, DRAWN))
         self.positions = np.empty(0, np.int64)  # drawn, and not given yet
         self.rows: Iterator[Element] = iter(())
 
@@ -177,4 +192,4 @@ class _EndlessCursor:
 def _slots(size: int, seed: int, epoch: int) -> Iterator[int]:
     random = slot_generator(seed, epoch)
     while True:
-        yield from buffer_slots(size, STRETCH, random).tolist()
+        yield from buffer_slots(size, DRAWN, random).tolist()

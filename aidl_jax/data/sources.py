@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from aidl_jax.data.conforming import conforming
-from aidl_jax.data.elements import Element, Rows, Spec, Stacked, frozen, map_shapes, spec_of, tell_spec
+from aidl_jax.data.elements import Element, Rows, Spec, Stacked, frozen, gathered, map_shapes, spec_of, tell_spec
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.stage import INFINITE, UNKNOWN, At, Cursor, Origin, Run, Size, Stage, State
-from aidl_jax.errors import DataError
+from aidl_jax.errors import DataError, tell_error
 
 __all__ = ["Counting", "Generated", "Slices", "counting", "generated", "slices"]
 
@@ -49,13 +49,10 @@ class Slices(Stage):
         if at.is_span:
             block = slice(int(where[0]), int(where[-1]) + 1)
             return Stacked([frozen(leaf[block]) for leaf in self.leaves], self.structure, len(where))
-        return Stacked([frozen(np.take(leaf, where, axis=0)) for leaf in self.leaves], self.structure, len(where))
+        return Stacked([frozen(gathered(leaf, where)) for leaf in self.leaves], self.structure, len(where))
 
     def origins(self, at: At) -> list[Origin]:
-        return [
-            Origin(self.verb, epoch, position)
-            for epoch, position in zip(at.epochs.tolist(), at.positions.tolist(), strict=True)
-        ]
+        return at.origins_in(self.verb)
 
 
 def slices(tensors: Any) -> Slices:
@@ -126,7 +123,7 @@ class Counting(Stage):
         return Stacked([frozen(numbers.astype(self.dtype))], jax.tree.structure(0), len(at))
 
     def origins(self, at: At) -> list[Origin]:
-        return [Origin(self.verb, e, p) for e, p in zip(at.epochs.tolist(), at.positions.tolist(), strict=True)]
+        return at.origins_in(self.verb)
 
 
 def counting(numbers: range, dtype: Any) -> Counting:
@@ -236,8 +233,7 @@ class _GeneratorCursor:
         except Exception as error:
             if isinstance(elements, Generator):  # it is over; another iterator can be asked again
                 self._elements = None
-            told = f"{type(error).__name__}: {error}"
-            raise DataError("the generator raised an error", given=told[:200], where=where) from error
+            raise DataError("the generator raised an error", given=tell_error(error)[:200], where=where) from error
         self._check_count(bool(values))
         return values
 

@@ -60,13 +60,14 @@ class At:
         """The same epochs at other positions."""
         return At(self.epochs, positions)
 
-    def each(self, times: int) -> At:
-        """Every place `times` times, one after another."""
-        return At(np.repeat(self.epochs, times), np.repeat(self.positions, times))
-
     def only(self, which: np.ndarray) -> At:
         """The places that a mask or index vector chooses."""
         return At(self.epochs[which], self.positions[which])
+
+    def origins_in(self, source: str) -> list[Origin]:
+        """The same places, as where elements of a source come from."""
+        places = zip(self.epochs.tolist(), self.positions.tolist(), strict=True)
+        return [Origin(source, epoch, position) for epoch, position in places]
 
     @property
     def is_span(self) -> bool:
@@ -196,6 +197,11 @@ class Stage:
     @property
     def calls_at_once(self) -> int:
         """Calls of a Python function that it makes at once: 0 of none, 1 for one after another."""
+        return 0
+
+    @property
+    def jump_cost(self) -> int:
+        """Integers that must be computed before the first element after a jump (Indexed)."""
         return 0
 
     @property

@@ -13,10 +13,9 @@ from aidl_jax.data.elements import Element, Listed, Rows, Stacked, frozen, tell_
 from aidl_jax.data.iterator import block_of
 from aidl_jax.data.mapping import Mapped, arguments_of, name_of
 from aidl_jax.data.once import cached_property
-from aidl_jax.data.python_cursors import tell_error
 from aidl_jax.data.selecting import next_in_list
 from aidl_jax.data.stage import UNKNOWN, At, Cursor, RowReader, Run, Size, Stage, State, Verb
-from aidl_jax.errors import DataError
+from aidl_jax.errors import DataError, tell_error
 
 __all__ = ["BlockReader", "Filtered", "TakenWhile"]
 

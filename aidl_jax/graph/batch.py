@@ -12,7 +12,7 @@ import numpy as np
 from jax import export
 
 from aidl_jax import _compat
-from aidl_jax.errors import GraphError
+from aidl_jax.errors import GraphError, tell_error
 from aidl_jax.graph.names import leaf_name
 from aidl_jax.graph.sources import line_of
 
@@ -110,7 +110,7 @@ def _needs_size(error: Exception) -> GraphError:
     """A function that asks how large the batch is cannot be traced for every size."""
     return GraphError(
         "the function needs to know the size of the batch, which is not known until it runs",
-        given=": ".join([type(error).__name__, *str(error).splitlines()[:1]]).rstrip("."),
+        given=tell_error(error).rstrip("."),
         where=line_of(error),
         fix="trace it with a number in place of None, or write it without asking for the size "
         "(no `if x.shape[0] > 5`, no loop over rows, no jax.random.permutation of the batch)",

@@ -24,6 +24,18 @@ def test_numbers_beyond_any_memory(n: int) -> None:
     assert abs(places.mean() / n - 0.5) < 0.05
 
 
+@pytest.mark.parametrize(
+    ("n", "places"),
+    [
+        (5000, [3724, 433, 4311, 4638]),
+        (10**7, [5770676, 2791695, 5125510, 6976884]),
+        (2**45 + 1, [6667170170208, 14450926263944, 22389012399200, 12243584262351]),
+    ],
+)
+def test_orders_stay_what_they_were_when_states_were_saved(n: int, places: list[int]) -> None:
+    assert bijection(np.arange(4), n, 7, np.full(4, 2)).tolist() == places
+
+
 @pytest.mark.parametrize("n", [100, LARGE])
 def test_a_place_does_not_depend_on_what_it_is_asked_with(n: int) -> None:
     whole = {epoch: shuffled(n, 7, epoch) for epoch in (0, 1, 5)}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import aidl_jax.data as data
+from aidl_jax.data.elements import gathered
 from aidl_jax.errors import DataError
 
 SCALAR = jax.ShapeDtypeStruct((), np.int32)
@@ -33,6 +34,17 @@ def test_rows_share_memory_with_the_source_and_cannot_be_written() -> None:
         with pytest.raises(ValueError, match="read-only"):
             element[0] = 1
     assert x.flags.writeable
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.complex128, bool, object])
+@pytest.mark.parametrize("shape", [(9,), (9, 5), (9, 3, 7), (9, 0)])
+def test_gathered_rows_are_those_of_an_index_vector(dtype: Any, shape: tuple[int, ...]) -> None:
+    array, places = np.arange(np.prod(shape)).reshape(shape).astype(dtype), np.array([8, 0, 3, 3])
+    rows = gathered(array, places)
+    np.testing.assert_array_equal(rows, array[places])
+    assert rows.dtype == array.dtype and not np.shares_memory(rows, array)
+    if dtype is not object and rows.size:
+        assert rows.ctypes.data % 64 == 0 and rows.flags.aligned and rows.flags.c_contiguous
 
 
 def test_no_rows_are_no_elements() -> None:

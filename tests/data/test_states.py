@@ -149,7 +149,7 @@ def short_generators(size: int) -> Dataset:
 
 
 PIPES = {
-    "whole-set shuffle": (lambda size: data.range(50 * size).shuffle(seed=1).batch(200), 600),
+    "whole-set shuffle": (lambda size: data.range(500 * size).shuffle(seed=1).batch(2000), 600),
     "window": (lambda size: data.range(20 * size).window(8, 4, drop_remainder=True).batch(50), 600),
     "generator, buffer": (from_rows, 200),
     "filter, endless repeat": (endless, 100),
