@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ __all__ = [
     "KeyReuseError",
     "Literal",
     "Var",
+    "applied",
     "at_highest_precision",
     "at_size",
     "attributes",
@@ -45,6 +46,7 @@ __all__ = [
     "name_stack",
     "parse_module",
     "place",
+    "rule_written_outside_jax",
     "source_frames",
     "symbols",
     "trace_state",
@@ -220,6 +222,27 @@ def bodies(equation: Any) -> dict[str, ClosedJaxpr]:
             one = "branch" if parameter == "branches" else parameter
             found |= {f"{one}_{number}": _closed(part) for number, part in enumerate(parts)}
     return found
+
+
+def applied(equation: Any, jaxpr: Jaxpr, operands: Sequence[Any]) -> list[Any]:
+    """What one equation of a function gives for some operands; JAX records it like any operation where it is traced."""
+    inputs, outputs = ([Var(atom.aval) for atom in atoms] for atoms in (equation.invars, equation.outvars))
+    alone = jaxpr.replace(
+        constvars=[],
+        invars=inputs,
+        outvars=outputs,
+        eqns=[equation.replace(invars=inputs, outvars=outputs)],
+        effects=equation.effects,
+        debug_info=jaxpr.debug_info.with_unknown_names(),
+    )
+    return jaxpr_as_fun(ClosedJaxpr(alone, []))(*operands)
+
+
+def rule_written_outside_jax(equation: Any) -> bool:
+    """Whether a call of a function with a derivative rule of its own calls somebody's, not JAX's."""
+    called = callee(equation)
+    place = called.jaxpr.jaxpr.debug_info.func_src_info if called is not None else None
+    return equation.primitive.name.startswith("custom_") and f" at {_JAX}" not in f" {place}"
 
 
 def holds_jaxpr(parameter: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Pictures of a race: the losses, and on a surface of two parameters the ways down. Needs matplotlib: the extra `notebook`.
+"""Pictures of a race: the losses, and on a surface of two parameters the ways down.
 
 Colour and marker tell the optimizer, the line's style its rates, so that a picture can be read in grey; the colours are those of
 M. Okabe and K. Ito, Color Universal Design (2008). A run that went up and away ends in a cross.
@@ -49,9 +49,10 @@ def plot(
         The matplotlib figure: `figure.savefig("race.png")`; a notebook shows it where it is the last line of a cell.
 
     Raises:
-        OptimizerError: matplotlib is not there, or a surface was given for other than two parameters.
+        OptimizerError: a surface was given for other than two parameters.
     """
-    plt = _pyplot()
+    from matplotlib import pyplot as plt
+
     if surface is not None and race.trajectories is None:
         raise OptimizerError(
             "trajectories are drawn for two parameters",
@@ -76,16 +77,6 @@ def plot(
     _draw_legend(figure, losses, race, surface is not None, surface is not None and minimum is not None)
     plt.close(figure)  # else a notebook would show it twice
     return figure
-
-
-def _pyplot() -> Any:
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError as error:
-        raise OptimizerError(
-            "plot needs matplotlib, which is not installed", fix="pip install 'aidl-jax[notebook]'"
-        ) from error
-    return plt
 
 
 def _draw_losses(axes: Any, race: Race, average_over: int) -> None:

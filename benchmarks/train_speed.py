@@ -1,45 +1,45 @@
-"""What `fit` costs beside a loop written by hand, what fusing gains, and how PyTorch and TensorFlow do: the 784-100-10 network.
+"""What `fit` costs beside a loop written by hand, what fusing gains, and how others do: the 784-100-10 network, batches of 128, plain SGD.
 
 Run: .venv/bin/python benchmarks/train_speed.py [--rounds 5] > benchmarks/results/train_speed.md    (extra: bench)
-Everyone shuffles 60,000 images of 28x28 bytes, in memory, and trains two epochs with plain SGD on batches of 128; the pipeline's time is in the
-figures. Each library runs in a process of its own, round after round; the first epoch compiles and is not counted. Figures are medians.
+In the first table batches are at hand, as NumPy arrays, and only steps are timed. In the second everyone shuffles 60,000 images of 28x28
+bytes, in memory, epoch after epoch, and the pipeline's time is in the figures. Each library runs in a process of its own, round after round;
+the first epoch compiles and is not counted. Figures are medians. The peers are in train_peers.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
-import sys
+import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from data_speed import images, installed, run_rounds, table, versions
+from train_peers import BATCH, EPOCHS, PEERS, RATE, ROWS, STEPS, Measured, at_hand, gathered, steps_per_second
 
-ROWS, BATCH, RATE = 60_000, 128, 0.1
-STEPS = ROWS // BATCH
-Measured = Iterator[tuple[str, str, Callable[[], float]]]
+HAND = "JAX by hand: one donated step"
+WITH_HOOKS = "fit with progress, summaries every 50 steps, checkpoints every epoch"
+LONG = 5  # times as many epochs where what is written each epoch is to be seen
 
 
 def ours() -> Measured:
-    """`fit`, bare, with hooks, and fused; and the loop by hand."""
+    """The loop by hand, and `fit`: bare, with hooks, and fused."""
     import jax
     import jax.numpy as jnp
+    from rich.console import Console
 
     from aidl_jax import data, losses, models, optimizers, train
     from aidl_jax.scope import apply
-    from aidl_jax.train.checkpoints import checkpoints
-    from aidl_jax.train.progress import ProgressBar
-    from aidl_jax.train.summaries import summaries
 
     x, y = images()
     dataset = data.from_tensor_slices((x, y)).shuffle().batch(BATCH, drop_remainder=True).repeat()
-    model = models.mlp
-    optimizer = optimizers.sgd(RATE)
+    model, optimizer = partial(models.mlp, units=(100, 10)), optimizers.sgd(RATE)
 
     def loss_fn(params: Any, model_state: Any, batch: Any, key: Any) -> Any:
         pixels, labels = batch
@@ -48,127 +48,82 @@ def ours() -> Measured:
         return losses.softmax_cross_entropy(logits, labels, reduction="mean"), (model_state, {})
 
     step = train.make_train_step(loss_fn, optimizer)
+    fused = train.make_fused_step(step)
+    plain = optimizers.minimize(lambda params, *batch: loss_fn(params, {}, batch, None)[0], optimizer)
+    donated = jax.jit(plain, donate_argnums=(0, 1))
+    first = train.make_state(model, optimizer, jax.random.key(0), np.zeros((1, 784), np.float32))
 
     def new_state() -> Any:
-        return train.make_state(model, optimizer, jax.random.key(0), np.zeros((1, 784), np.float32))
+        return jax.tree.map(jnp.copy, first)
 
-    def timed(**options: Any) -> float:
-        make = options.pop("make_hooks", list)
-        state = train.fit(step, new_state(), dataset, steps=STEPS, **options)
-        hooks = make()
-        start = time.perf_counter()
-        state = train.fit(step, state, dataset, steps=3 * STEPS, hooks=hooks, **options)
-        jax.block_until_ready(state)
-        return 2 * STEPS / (time.perf_counter() - start)
+    def by_hand(batches: Callable[[], Iterator[Any]]) -> float:
+        state = new_state()
+        now = [state.params, optimizer.init(state.params)]
+        now = jax.tree.map(jnp.copy, now)
 
-    def by_hand() -> float:
-        plain = optimizers.minimize(lambda params, *batch: loss_fn(params, {}, batch, None)[0], optimizer)
-        donated = jax.jit(plain, donate_argnums=(0, 1))
-        random = np.random.default_rng(0)
-        params = jax.tree.map(jnp.copy, new_state().params)
-        opt_state = jax.tree.map(jnp.copy, optimizer.init(params))
+        def epoch() -> None:
+            for pixels, labels in batches():
+                now[0], now[1], _ = donated(now[0], now[1], pixels, labels)
 
-        def epoch(params: Any, opt_state: Any) -> Any:
-            order = random.permutation(ROWS)
-            for first in range(0, STEPS * BATCH, BATCH):
-                rows = order[first : first + BATCH]
-                params, opt_state, _ = donated(params, opt_state, x[rows], y[rows])
-            return params, opt_state
+        return steps_per_second(epoch, lambda: jax.block_until_ready(now[0]))
 
-        params, opt_state = epoch(params, opt_state)
-        start = time.perf_counter()
-        for _ in range(2):
-            params, opt_state = epoch(params, opt_state)
-        jax.block_until_ready(params)
-        return 2 * STEPS / (time.perf_counter() - start)
+    def stepped(step: Any, batches: list[Any]) -> float:
+        now = [new_state()]
+
+        def epoch() -> None:
+            for batch in batches:
+                now[0], _ = step(now[0], batch)
+
+        return steps_per_second(epoch, lambda: jax.block_until_ready(now[0].params))
+
+    def fitted(
+        epochs: int = EPOCHS, hooks: Callable[[], list[Any]] = list, dataset: Any = dataset, **options: Any
+    ) -> float:
+        now = [train.fit(step, new_state(), dataset, steps=STEPS, hooks=hooks(), **options)]
+
+        def all_epochs() -> None:
+            steps = (1 + epochs) * STEPS
+            now[0] = train.fit(step, now[0], dataset, steps=steps, hooks=hooks(), **options)
+
+        return steps_per_second(all_epochs, lambda: jax.block_until_ready(now[0].params), epochs, warm=False)
 
     def all_hooks() -> list[Any]:
         folder = Path(tempfile.mkdtemp())
-        return [ProgressBar(), summaries(folder, every=50), checkpoints(folder / "checkpoints", every=STEPS)]
+        bar = train.ProgressBar(console=Console(file=io.StringIO(), force_terminal=True, width=100))
+        return [bar, train.summaries(folder, every=50), train.checkpoints(folder / "checkpoints", every=STEPS)]
 
-    yield "training", "by hand: NumPy shuffle and gather, one donated step", by_hand
-    yield "training", "fit", timed
-    yield (
-        "training",
-        "fit with progress, summaries every 50 steps, checkpoints every epoch",
-        lambda: timed(make_hooks=all_hooks),
-    )
-    for fuse in (16, 64):
-        yield "training", f"fit, fuse={fuse}", lambda fuse=fuse: timed(fuse=fuse)
-
-
-def torch_loop() -> Measured:
-    """PyTorch, eager, batches gathered by hand."""
-    import torch
-
-    x, y = images()
-    pixels, labels = torch.from_numpy(x), torch.from_numpy(y).long()
-    net = torch.nn.Sequential(torch.nn.Linear(784, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10))
-    optimizer = torch.optim.SGD(net.parameters(), RATE)
-
-    def epoch() -> None:
-        order = torch.randperm(ROWS)
-        for first in range(0, STEPS * BATCH, BATCH):
-            rows = order[first : first + BATCH]
-            scaled = pixels[rows].reshape(BATCH, -1).float() / 255
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(net(scaled), labels[rows]).backward()
-            optimizer.step()
-
-    def measure() -> float:
-        epoch()
-        start = time.perf_counter()
-        epoch(), epoch()
-        return 2 * STEPS / (time.perf_counter() - start)
-
-    yield "training", "PyTorch, batches gathered by hand", measure
+    batches = at_hand(x, y)
+    blocks = [jax.tree.map(lambda *leaves: np.stack(leaves), *batches[at : at + 16]) for at in range(0, STEPS - 15, 16)]
+    yield "steps", HAND, lambda: by_hand(lambda: iter(batches))
+    yield "steps", "make_train_step", lambda: stepped(step, batches)
+    yield "steps", "make_fused_step, 16 steps", lambda: stepped(fused, blocks) * 16 * len(blocks) / STEPS
+    yield "pipeline", f"{HAND}, NumPy's shuffle and gather", lambda: by_hand(lambda: gathered(x, y))
+    yield "pipeline", "fit", fitted
+    yield "pipeline", WITH_HOOKS, lambda: fitted(LONG * EPOCHS, all_hooks)
+    yield "pipeline", "fit, fuse=16", lambda: fitted(fuse=16)
+    yield "pipeline", "fit, fuse=16, made ahead by prefetch(32)", lambda: fitted(dataset=dataset.prefetch(32), fuse=16)
+    yield "pipeline", f"fit, fuse={STEPS}: an epoch", lambda: fitted(fuse=STEPS)
 
 
-def tf_loop() -> Measured:
-    """TensorFlow: tf.data in its fastest form, and the whole loop in one `tf.function`."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import tensorflow as tf
-
-    x, y = images()
-    rows, labels = tf.constant(x), tf.constant(y)
-    order = tf.data.Dataset.range(ROWS).shuffle(ROWS).batch(BATCH, drop_remainder=True)
-    batches = order.map(lambda i: (tf.gather(rows, i), tf.gather(labels, i)), num_parallel_calls=tf.data.AUTOTUNE)
-    batches = batches.prefetch(tf.data.AUTOTUNE)
-    random = tf.random.Generator.from_seed(0)
-    w1, b1 = tf.Variable(random.normal((784, 100)) / 28), tf.Variable(tf.zeros(100))
-    w2, b2 = tf.Variable(random.normal((100, 10)) / 10), tf.Variable(tf.zeros(10))
-    variables = [w1, b1, w2, b2]
-
-    def step(pixels: Any, labels: Any) -> None:
-        with tf.GradientTape() as tape:
-            scaled = tf.cast(tf.reshape(pixels, (BATCH, 784)), tf.float32) / 255.0
-            logits = tf.nn.relu(scaled @ w1 + b1) @ w2 + b2
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
-            variable.assign_sub(RATE * gradient)
-
-    compiled = tf.function(step)
-
-    @tf.function
-    def whole() -> None:
-        for pixels, labels in batches:
-            step(pixels, labels)
-
-    def one_by_one() -> None:
-        for pixels, labels in batches:
-            compiled(pixels, labels)
-
-    def timed(epoch: Callable[[], None]) -> float:
-        epoch()
-        start = time.perf_counter()
-        epoch(), epoch()
-        return 2 * STEPS / (time.perf_counter() - start)
-
-    yield "training", "TensorFlow, a tf.function per step", lambda: timed(one_by_one)
-    yield "training", "TensorFlow, the epoch in one tf.function", lambda: timed(whole)
+LIBRARIES = {"jax": ours, **PEERS}
+TITLES = {
+    "steps": f"Steps alone, batches of {BATCH} at hand",
+    "pipeline": f"Shuffling {ROWS:,} images, batches of {BATCH}, and steps",
+}
 
 
-LIBRARIES = {"jax": ours, "torch": torch_loop, "tensorflow": tf_loop}
+def compared(figures: dict[str, list[float]]) -> str:
+    """What was aimed at, in one line each: hooks beside the loop by hand, fused steps beside it and beside the fastest peer."""
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    hand = next(one for name, one in medians.items() if name.startswith(HAND))
+    peers = {name: one for name, one in medians.items() if name.startswith(("PyTorch", "TensorFlow"))}
+    fused = max((one, name) for name, one in medians.items() if "fuse=" in name)
+    lines = [f"With all hooks, `fit` does {medians[WITH_HOOKS] / hand:.2f} of the steps of the loop by hand"]
+    lines[0] += f"; {fused[1]} does {fused[0] / hand:.2f} of them"
+    if peers:
+        best = max(peers, key=peers.__getitem__)
+        lines.append(f"and {fused[0] / peers[best]:.2f} of those of the fastest of PyTorch and TensorFlow ({best})")
+    return ", ".join(lines) + "."
 
 
 def main() -> None:
@@ -179,14 +134,17 @@ def main() -> None:
     if options.only:
         print("\n" + json.dumps([(kind, name, run()) for kind, name, run in LIBRARIES[options.only]()]))
         return
-    here = [library for library in LIBRARIES if installed(library)]
+    here = [library for library in LIBRARIES if installed(library.split(":")[0])]
     figures = run_rounds(__file__, here, options.rounds)
     print("# Training the 784-100-10 network\n")
-    print(f"Medians of {options.rounds} rounds on {len(os.sched_getaffinity(0))} cores. {versions()}.")
+    print(
+        f"Medians of {options.rounds} rounds on {len(os.sched_getaffinity(0))} cores. {versions('flax', 'optax', 'keras')}."
+    )
     if missing := sorted(set(LIBRARIES) - set(here)):
         print(f"Not installed, so left out: {', '.join(missing)}.")
-    print("\n".join(table("Steps of a batch of 128, the pipeline included", "steps/s", figures["training"])))
-    sys.stdout.flush()
+    for kind, title in TITLES.items():
+        print("\n".join(table(title, "steps/s", figures[kind])))
+    print(f"\n{compared(figures['pipeline'])}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,12 +179,3 @@ def test_plot_without_a_surface(average_over: int, tmp_path: Path) -> None:
     if average_over == 4:
         np.testing.assert_allclose(drawn[0], found.losses[0, :4].mean(), rtol=1e-5)
     figure.savefig(tmp_path / "race.png")
-
-
-def test_plot_without_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    found = race({"a": sgd(0.1)}, bowl, CORNER, [()])
-    with pytest.raises(
-        OptimizerError, match=r"matplotlib, which is not installed. Fix: pip install 'aidl-jax\[notebook\]'"
-    ):
-        plot(found)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aidl_jax.errors import CourseError, UsageError
 from aidl_jax.exercise.course import NAME, SESSION, Course
-from aidl_jax.exercise.files import write_text
 from aidl_jax.exercise.notebook import notebook_text, resource
 from aidl_jax.exercise.source import solved_tasks, student_text
+from aidl_jax.files import write_text
 
 
 def made_files(course: Course, install: str | None = None) -> dict[Path, str]:

@@ -4,20 +4,23 @@ DIR/exercises/s02_graphs/linear_regression.py    edited by the student
 DIR/notebooks/s02_graphs.ipynb                   the same exercises, as a notebook
 DIR/.aidl/workspace.json                         which course this is
 DIR/.aidl/progress.json                          passed tasks and hints taken, by exercise
+DIR/.aidl/given.json                             a hash of each file's newest version that was given
 DIR/.aidl/backups/                               files that `aidl reset` replaced
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aidl_jax.errors import CourseError, UsageError
 from aidl_jax.exercise.course import Course
-from aidl_jax.exercise.files import write_bytes, write_text
 from aidl_jax.exercise.source import short_name
+from aidl_jax.files import write_bytes, write_text
 
 NO_PROGRESS: dict[str, Any] = {"passed": [], "points": 0, "hints": {}}
 
@@ -63,6 +66,25 @@ class Workspace:
         known[name] = {**self.progress(name), **changed}
         path.parent.mkdir(exist_ok=True)
         write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+    def given(self) -> dict[str, str]:
+        """A hash of the newest version that was given, in place or beside it, of each file: `exercises/s02_graphs/dag.py`."""
+        return _read_json(self.root / ".aidl" / "given.json")
+
+    def note_given(self, files: Mapping[str, bytes], *, forget: Iterable[str] = ()) -> None:
+        """Remembers what was given, so that it can be told from what was edited; forgets what is given no longer."""
+        path = self.root / ".aidl" / "given.json"
+        before = self.given()
+        known = before | {name: digest(data) for name, data in files.items()}
+        known = {name: known[name] for name in known.keys() - set(forget)}
+        if known != before:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+def digest(data: bytes) -> str:
+    """A file's hash, as `given.json` has it."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def workspace_at(folder: Path) -> Workspace | None:
@@ -114,6 +136,7 @@ def start(course: Course, folder: Path, course_path: Path | None = None) -> list
     settings = {"course": str(course_path.resolve()) if course_path else None}
     (folder / ".aidl").mkdir(parents=True, exist_ok=True)
     write_text(folder / ".aidl" / "workspace.json", json.dumps(settings) + "\n")
+    workspace.note_given({path.relative_to(folder).as_posix(): text for path, text in texts.items()})
     return written
 
 
@@ -132,6 +155,7 @@ def reset(course: Course, workspace: Workspace, name: str) -> Path | None:
         write_bytes(backup, path.read_bytes())
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, made)
+    workspace.note_given({path.relative_to(workspace.root).as_posix(): made})
     workspace.save_progress(name, passed=[], points=0)
     return backup
 

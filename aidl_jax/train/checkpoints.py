@@ -3,10 +3,14 @@
 A folder of checkpoints holds one folder for each step kept: the `TrainState`, leaf by leaf under its path, and the state of the
 data iterator. Orbax writes them, in a thread, under another name first; a finished one is renamed, so a process that
 is killed leaves none that is half there. What is to be removed is renamed, too, before it is.
+
+Several processes that train one state write one checkpoint into a folder that all of them see, each its part, and wait for one another;
+each finds its own place in the data there.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Iterable
@@ -17,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from aidl_jax.data.iterator import MOST_BYTES
 from aidl_jax.errors import TrainError, close_matches
 from aidl_jax.train.loop import Hook, Moment, every
 from aidl_jax.train.paths import leaves_by_path
@@ -71,7 +77,7 @@ def checkpoints(
     never saved: `fit` stops at its next look at it.
 
     Args:
-        folder: for this run's checkpoints alone; made if it is not there.
+        folder: for this run's checkpoints alone; made if it is not there. Several processes name the same one.
         every: steps from one to the next; a block of fused steps is saved at its end.
         keep: how many of the latest are kept.
         best: what tells how good the state is: the name of a metric of the train step, or a function of the `Moment`, an evaluation
@@ -79,7 +85,8 @@ def checkpoints(
         mode: whether the best is the largest, "max", or the smallest, "min".
 
     Raises:
-        TrainError: numbers below 1; (when it is called) checkpoints of later steps are there, or the metric is not.
+        TrainError: numbers below 1; (when it is called) checkpoints of later steps are there, or the metric is not; in several
+            processes, the state is on no mesh.
     """
     for name, value in (("every", every), ("keep", keep)):
         if value < 1:
@@ -117,7 +124,11 @@ def restore(
         parts = ocp.args.Composite(state=ocp.args.StandardRestore(specs), position=ocp.args.JsonRestore())
         found = manager.restore(number, args=parts)
     leaves = [found["state"][path] for path in wanted]
-    return jax.tree.unflatten(jax.tree.structure(state_like), leaves), found["position"]
+    positions = found["position"]["processes"]
+    position = positions[
+        min(jax.process_index(), len(positions) - 1)
+    ]  # of other pipelines, if there were more or fewer
+    return jax.tree.unflatten(jax.tree.structure(state_like), leaves), position
 
 
 def saved_steps(folder: str | Path) -> list[int]:
@@ -142,13 +153,6 @@ class _Saver:
         self.manager: CheckpointManager | None = None
 
     def __enter__(self) -> _Saver:
-        if jax.process_count() > 1:
-            raise TrainError(
-                "checkpoints are written by one process, and this run has several",
-                given=f"{jax.process_count()} processes",
-                where=str(self.folder),
-                fix="save in a hook of your own, from one process: jax.device_get(moment.state)",
-            )
         self.manager = _opened(self.folder, self.keep, self.score is not None)
         self.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self.writing: Future[None] | None = None
@@ -172,20 +176,33 @@ class _Saver:
 
     def save(self, moment: Moment) -> None:
         """Hands a copy to the thread that writes, since the next step takes the memory of this state."""
+        if jax.process_count() > 1 and moment.state.step.is_fully_addressable:
+            raise TrainError(
+                "several processes save one run, and this state is each one's own",
+                given=f"{jax.process_count()} processes, and no mesh",
+                where=str(self.folder),
+                fix='train on a mesh of all devices: fit(..., device=Mesh(np.array(jax.devices()), ("data",)))',
+            )
         leaves = self.copy(leaves_by_path(moment.state))
         score = None if self.score is None else {SCORE: self.score(moment)}
         if self.writing is not None:
             self.writing.result()
-        self.writing = self.thread.submit(self.write, moment.step, leaves, moment.batches.state(), score)
+        positions = _gathered(moment.batches.state())
+        self.writing = self.thread.submit(self.write, moment.step, leaves, positions, score)
+        if (
+            jax.process_count() > 1
+        ):  # they wait for one another while they write, as they do in a step: not at the same time
+            self.writing.result()
         self.latest = moment.step
 
-    def write(self, step: int, leaves: dict[str, Any], position: Any, score: dict[str, float] | None) -> None:
+    def write(self, step: int, leaves: dict[str, Any], positions: list[Any], score: dict[str, float] | None) -> None:
         import orbax.checkpoint as ocp
 
         if self.manager is not None and bool(leaves["finite"]):
-            parts = {"state": ocp.args.StandardSave(leaves), "position": ocp.args.JsonSave(position)}
+            parts = {"state": ocp.args.StandardSave(leaves), "position": ocp.args.JsonSave({"processes": positions})}
             self.manager.save(step, args=ocp.args.Composite(**parts), metrics=score, force=True)
-            shutil.rmtree(self.folder / REMOVED, ignore_errors=True)
+            if jax.process_index() == 0:
+                shutil.rmtree(self.folder / REMOVED, ignore_errors=True)
 
     def __exit__(self, kind: Any, *_: object) -> None:
         self.thread.shutdown()
@@ -215,6 +232,16 @@ def _opened(folder: Path, keep: int | None = None, scored: bool = True) -> Check
     )
     handlers = {"state": ocp.StandardCheckpointHandler(), "position": ocp.JsonCheckpointHandler()}
     return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
+
+
+def _gathered(position: dict[str, Any]) -> list[dict[str, Any]]:
+    """The positions of all processes, each of which reads its own part of the data."""
+    if jax.process_count() == 1:
+        return [position]
+    from jax.experimental import multihost_utils
+
+    letters = np.frombuffer(json.dumps(position).encode().ljust(MOST_BYTES), np.uint8)
+    return [json.loads(one.tobytes()) for one in multihost_utils.process_allgather(letters)]
 
 
 def _choose(folder: Path, step: int | str) -> int:

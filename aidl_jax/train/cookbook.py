@@ -22,6 +22,7 @@ from aidl_jax.data import Dataset
 from aidl_jax.errors import TrainError
 from aidl_jax.optimizers import Optimizer
 from aidl_jax.train.cookbook_reports import LISTED, Curves, DataReport, Gaps, RateReport, StartReport, listed
+from aidl_jax.train.guards import check_alive
 from aidl_jax.train.state import TrainState, state_of
 from aidl_jax.train.steps import LossFn, TrainStep, make_train_step
 
@@ -70,8 +71,9 @@ class Recipe:
         """Losses and accuracies, float [steps], of a try from the beginning; NaN after a step that was not finite.
 
         Raises:
-            TrainError: there is not one step to do.
+            TrainError: there is not one step to do; the state's memory was taken by an earlier step.
         """
+        check_alive(self.state)
         state = state_of(self.state.params, self.state.model_state, self.optimizer, self.state.key)
         told = []
         for _, batch in zip(range(steps), batches, strict=False):

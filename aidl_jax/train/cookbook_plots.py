@@ -1,4 +1,4 @@
-"""The cookbook's pictures. They need matplotlib: the extra `notebook`."""
+"""The cookbook's pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aidl_jax.train.run_plots import COLOURS, pyplot
+from aidl_jax.train.run_plots import COLOURS
 
 __all__ = ["bars", "curves", "rates", "samples"]
 
@@ -23,13 +23,14 @@ def samples(images: np.ndarray, labels: np.ndarray, counts: Mapping[int, int]) -
         labels: int [k].
         counts: by label.
     """
-    plt = pyplot()
+    import matplotlib.pyplot as plt
+
     drawable = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] in (1, 3))
     columns = min(8, len(images))
     rows = -(-len(images) // columns) if drawable else 0
     figure = plt.figure(figsize=(8, 1.15 * rows + 2.6), layout="constrained")
     if drawable:
-        above, below = figure.subfigures(2, 1, height_ratios=[1.15 * rows, 2.6])
+        above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.15 * rows, 2.6]).ravel()
         _grid(above.subplots(rows, columns, squeeze=False).ravel(), images, labels)
     axis = (below if drawable else figure).subplots()
     axis.bar(list(counts), list(counts.values()), color=BLUE)
@@ -51,7 +52,9 @@ def _grid(axes: Sequence[Any], images: np.ndarray, labels: np.ndarray) -> None:
 
 def bars(names: Sequence[str], values: Sequence[float], unit: str, title: str) -> Any:
     """A few numbers side by side."""
-    figure, axis = pyplot().subplots(figsize=(5, 3), layout="constrained")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5, 3), layout="constrained")
     drawn = axis.bar(names, values, color=BLUE, width=0.6)
     axis.bar_label(drawn, fmt="%.3g")
     axis.set(ylabel=unit, title=title)
@@ -61,7 +64,9 @@ def bars(names: Sequence[str], values: Sequence[float], unit: str, title: str) -
 
 def curves(losses: Mapping[str, np.ndarray], title: str, unit: str = "loss") -> Any:
     """Curves over steps, on a logarithmic scale where they span more than a factor of 20."""
-    figure, axis = pyplot().subplots(figsize=(6, 3.6), layout="constrained")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
     for (name, values), colour in zip(losses.items(), cycle(COLOURS), strict=False):
         axis.plot(np.arange(1, len(values) + 1), values, label=name, color=colour)
     every = np.concatenate(list(losses.values()))
@@ -76,7 +81,9 @@ def curves(losses: Mapping[str, np.ndarray], title: str, unit: str = "loss") -> 
 
 def rates(values: np.ndarray, losses: np.ndarray, suggested: float) -> Any:
     """The loss over the learning rate."""
-    figure, axis = pyplot().subplots(figsize=(6, 3.6), layout="constrained")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
     axis.plot(values, losses, color=BLUE)
     axis.axvline(suggested, color=RED, linestyle="--", label=f"begin with {suggested:.2g}")
     top = 1.5 * losses[np.isfinite(losses)][: max(len(losses) // 5, 1)].max()

@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from aidl_jax.data import Dataset
 from aidl_jax.errors import TrainError
 from aidl_jax.train.state import TrainState
 
-__all__ = ["Place", "find_device", "put_batch", "put_state"]
+__all__ = ["Place", "check_same_place", "find_device", "put_batch", "put_state", "stack"]
 
 Place: TypeAlias = str | jax.Device | Mesh | None
 
@@ -51,6 +52,41 @@ def put_state(state: TrainState, place: Place) -> TrainState:
     return jax.tree.map(lambda leaf: jax.device_put(leaf, _device(place), may_alias=False), state)
 
 
+def check_same_place(dataset: Dataset, state: TrainState, place: Place) -> None:
+    """Raises where the dataset sends its batches elsewhere than training runs.
+
+    Raises:
+        TrainError: with both places.
+    """
+    sent = getattr(dataset.stage, "device", None)
+    if sent is None:
+        return
+    given = sent if isinstance(sent, Sharding) else SingleDeviceSharding(sent)
+    if place is None:
+        here = state.step.sharding
+        fits = not state.step.committed or here.device_set == given.device_set  # else the state goes where batches are
+    else:
+        here = _batch_sharding(place)
+        fits = all(given.is_equivalent_to(here, len(leaf.shape)) for leaf in jax.tree.leaves(dataset.element_spec))
+    if not fits:
+        raise TrainError(
+            "batches are sent to another place than the one where training runs",
+            given=f"prefetch(device=...) to {_told(given)}, and {'the state' if place is None else 'fit(device=...)'} on {_told(here)}",
+            expected="the same in both",
+            fix="leave device out of prefetch: fit sends batches where the state is; or give both the same",
+        )
+
+
+def stack(block: list[Any]) -> Any:
+    """Batches of equal shapes as one, leaves [batches, rows, ...], where they are: on the host, or on their device."""
+    if all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(block)):
+        return _stack_there(block)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *block)
+
+
+_stack_there = jax.jit(lambda block: jax.tree.map(lambda *leaves: jnp.stack(leaves), *block))
+
+
 def put_batch(place: Place, fused: bool = False) -> Callable[[Any], Any]:
     """What puts batches where the state is: on a mesh, each device gets its rows, and each process gives those of its devices.
 
@@ -70,6 +106,8 @@ def put_batch(place: Place, fused: bool = False) -> Callable[[Any], Any]:
     parts = place.shape[place.axis_names[0]] // jax.process_count()
 
     def put(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array):  # a prefetch has put it there
+            return leaf
         if leaf.shape[axis] % parts:
             raise TrainError(
                 "the devices cannot share a batch evenly",
@@ -89,6 +127,20 @@ def _on_each(leaf: jax.Array, whole: NamedSharding) -> jax.Array:
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     values = np.asarray(leaf)
     return jax.make_array_from_callback(values.shape, whole, lambda index: values[index].copy())
+
+
+def _batch_sharding(place: Any) -> Sharding:
+    """How a batch lies there."""
+    if isinstance(place, Mesh):
+        return NamedSharding(place, PartitionSpec(place.axis_names[0]))
+    return SingleDeviceSharding(_device(place))
+
+
+def _told(sharding: Sharding) -> str:
+    devices = sorted(sharding.device_set, key=lambda device: device.id)
+    names = [f"{device.platform}:{device.id}" for device in devices[:4]] + ["..."] * (len(devices) > 4)
+    split = f", split by {tuple(sharding.spec)}" if isinstance(sharding, NamedSharding) else ""
+    return f"{', '.join(names)}{split}"
 
 
 def _device(place: Any) -> Any:

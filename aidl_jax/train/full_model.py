@@ -19,6 +19,7 @@ import numpy as np
 
 from aidl_jax import data, images, losses, models, optimizers, schedules
 from aidl_jax.errors import TrainError
+from aidl_jax.files import write_text
 from aidl_jax.graph import Graph, trace
 from aidl_jax.scope import apply
 from aidl_jax.train import run_plots
@@ -32,6 +33,7 @@ from aidl_jax.train.summaries import SummaryWriter, summaries
 __all__ = ["Digits", "Outcome", "draw", "load_digits", "train_digits"]
 
 BATCH = 64
+PLAN = {"steps": 2500, "seed": 0}
 NO_CURVES: dict[str, list[tuple[int, float]]] = {"train loss": [], "validation loss": [], "validation accuracy": []}
 MODEL = partial(models.lenet, rate=0.3)
 CHECK_EVERY = 250
@@ -100,28 +102,29 @@ def measure(params: Any, model_state: Any, batch: Any) -> Metrics:
 def train_digits(
     folder: Path,
     *,
-    steps: int = 2500,
+    steps: int | None = None,
     resume: bool = False,
     device: Place = None,
-    seed: int = 0,
+    seed: int | None = None,
     hooks: tuple[Hook, ...] = (),
 ) -> Outcome:
     """Trains and evaluates.
 
     Args:
-        folder: of the run: TensorBoard's events, `checkpoints/`, `curves.json`.
-        steps: how many in all.
+        folder: of the run: TensorBoard's events, `checkpoints/`, `curves.json`, and in `run.json` how it was begun.
+        steps: how many in all; 2,500, or those that a run which is resumed was begun with.
         resume: whether to go on from the newest checkpoint.
         device: "cpu", "gpu", a device or a mesh.
-        seed: of data, variables and dropout.
+        seed: of data, variables and dropout; 0, or that of the run which is resumed.
         hooks: further ones.
 
     Raises:
-        TrainError: there is a run in the folder and `resume` is off, or there is none and it is on.
+        TrainError: there is a run in the folder and `resume` is off, or there is none and it is on, or it was begun with other steps or
+            another seed.
     """
+    check_folder(folder, bool(saved_steps(folder / "checkpoints")), resume)
+    steps, seed = plan_of(folder, resume, steps, seed)
     digits = load_digits(seed)
-    saved = saved_steps(folder / "checkpoints")
-    check_folder(folder, bool(saved), resume)
     optimizer = optimizers.adam(schedules.exponential_decay(0.003, 0.0001, steps))
     state, position = make_state(MODEL, optimizer, jax.random.key(seed), digits.train[0][:1]), None
     curves = {name: list(points) for name, points in NO_CURVES.items()}
@@ -182,6 +185,12 @@ def check_folder(folder: Path, saved: bool, resume: bool) -> None:
         raise TrainError(
             "there is no checkpoint to go on from", given=str(folder), fix="begin a run: leave --resume away"
         )
+    if resume and not (folder / "run.json").exists():
+        raise TrainError(
+            "the folder does not say how its run was begun",
+            given=f"{folder} without run.json",
+            fix="begin a run in another folder: --out, without --resume",
+        )
     if saved and not resume:
         raise TrainError(
             "there is a run in this folder already",
@@ -197,11 +206,35 @@ def check_folder(folder: Path, saved: bool, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
+def plan_of(folder: Path, resume: bool, steps: int | None, seed: int | None) -> tuple[int, int]:
+    """Steps and seed of a run, noted in its folder when it is begun, read there when it is resumed.
+
+    Raises:
+        TrainError: others were asked for than it was begun with.
+    """
+    asked = {name: value for name, value in (("steps", steps), ("seed", seed)) if value is not None}
+    if not resume:
+        write_text(folder / "run.json", json.dumps(PLAN | asked))
+    begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    why = {
+        "steps": "the learning rate falls over all steps, so with others it would jump",
+        "seed": "the seed chooses the digits that are held out, so with another these would have been trained on",
+    }
+    for name, value in asked.items():
+        if value != begun[name]:
+            raise TrainError(
+                f"the run was begun with other {name}; {why[name]}",
+                given=f"--{name} {value}",
+                expected=f"--{name} {begun[name]}",
+                where=str(folder),
+                fix=f"leave --{name} away to go on with this run, or begin another: --out, without --resume",
+            )
+    return begun["steps"], begun["seed"]
+
+
 def write_curves(folder: Path, curves: dict[str, list[tuple[int, float]]]) -> None:
     """Writes what was measured, whole or not at all."""
-    unfinished = folder / "curves.json.part"
-    unfinished.write_text(json.dumps(curves), encoding="utf-8")
-    unfinished.replace(folder / "curves.json")
+    write_text(folder / "curves.json", json.dumps(curves))
 
 
 def read_curves(folder: Path, step: int) -> dict[str, list[tuple[int, float]]]:
@@ -219,11 +252,7 @@ def confusion_of(state: TrainState, examples: tuple[np.ndarray, np.ndarray]) -> 
 
 
 def draw(outcome: Outcome, folder: Path) -> list[Path]:
-    """Writes `curves.png` and `confusion.png`, and says where.
-
-    Raises:
-        TrainError: matplotlib is not installed.
-    """
+    """Writes `curves.png` and `confusion.png`, and says where."""
     measured = {name: points for name, points in outcome.curves.items() if name.endswith("loss")}
     pictures = {
         folder / "curves.png": run_plots.over_steps(measured, "Digits: loss", "loss"),

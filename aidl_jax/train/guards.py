@@ -12,9 +12,10 @@ import numpy as np
 
 from aidl_jax.data.stage import Origin
 from aidl_jax.errors import TrainError
+from aidl_jax.train.paths import leaves_by_path
 from aidl_jax.train.state import TrainState
 
-__all__ = ["NotFiniteError", "check_apart", "check_finite", "check_let_go"]
+__all__ = ["NotFiniteError", "Watch", "check_alive", "check_apart", "check_finite", "check_let_go", "name_of"]
 
 
 class NotFiniteError(TrainError):
@@ -46,6 +47,48 @@ def _told(origins: Sequence[Origin]) -> str | None:
     return f"positions {shown} of {origins[0].source}, epoch {origins[0].epoch}"
 
 
+class Watch:
+    """Looks now and then whether all was finite.
+
+    What it reads was noted at the look before, so the host does not wait for the step that it has just begun, nor the device for the host.
+
+    Args:
+        every: steps from one look to the next.
+        locate: from the steps done before to where its batch came from.
+    """
+
+    def __init__(self, every: int, locate: Callable[[int], Sequence[Origin]]) -> None:
+        self.every, self.locate = every, locate
+        self.flags: list[tuple[int, Any]] = []
+        self.noted: tuple[int, jax.Array] | None = None
+
+    def note(self, before: int, finite: Any) -> None:
+        """Keeps what a block of steps reported: the steps done before it, and the metric "finite": bool [steps, 1 + leaves]."""
+        self.flags.append((before, finite))
+
+    def look(self, state: TrainState, done: int) -> None:
+        """Reads the last note and makes the next, if it is time to.
+
+        Raises:
+            NotFiniteError: a loss or a gradient was not finite.
+        """
+        if done - (self.noted[0] if self.noted else self.flags[0][0]) < self.every:
+            return
+        if self.noted is not None:
+            if not bool(self.noted[1]):
+                self.check(state)
+            self.flags = [one for one in self.flags if one[0] >= self.noted[0]]
+        self.noted = done, jnp.copy(state.finite)  # the next step takes the memory of the state's own
+
+    def check(self, state: TrainState) -> None:
+        """Looks at the state itself, which waits for the last step.
+
+        Raises:
+            NotFiniteError: a loss or a gradient was not finite.
+        """
+        check_finite(state, self.flags, self.locate)
+
+
 def check_finite(
     state: TrainState, flags: Sequence[tuple[int, Any]], locate: Callable[[int], Sequence[Origin]]
 ) -> None:
@@ -61,10 +104,7 @@ def check_finite(
     """
     if bool(state.finite):
         return
-    names = [
-        "loss",
-        *(f"the gradient of {_path(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(state.params)),
-    ]
+    names = ["loss", *(f"the gradient of {path}" for path in leaves_by_path(state.params))]
     step = int(state.step)
     rows = [(first, np.stack(list(map(np.asarray, one)))) for first, one in flags]
     found = next((one[step - first] for first, one in rows if first <= step < first + len(one)), None)
@@ -72,8 +112,20 @@ def check_finite(
     raise NotFiniteError(step, paths, state, locate(step) if found is not None else [])
 
 
-def _path(path: Any) -> str:
-    return "/".join(str(getattr(part, "key", getattr(part, "idx", part))) for part in path)
+def check_alive(state: TrainState) -> None:
+    """Raises where a step has taken a leaf's memory.
+
+    Raises:
+        TrainError: with its path.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if isinstance(leaf, jax.Array) and leaf.is_deleted():
+            raise TrainError(
+                "the state's memory was taken by an earlier step",
+                given=f"state{jax.tree_util.keystr(path)}",
+                fix="go on with the state that the step or fit returned; to train twice from one state, copy it before: "
+                "jax.tree.map(jnp.copy, state)",
+            )
 
 
 def check_apart(state: TrainState) -> None:
@@ -82,19 +134,13 @@ def check_apart(state: TrainState) -> None:
     Raises:
         TrainError: with both paths.
     """
+    check_alive(state)
     seen: dict[int, str] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         if not isinstance(leaf, jax.Array) or is_key or not leaf.size:
             continue
         name = jax.tree_util.keystr(path)
-        if leaf.is_deleted():
-            raise TrainError(
-                "the state's memory was taken by an earlier step",
-                given=f"state{name}",
-                fix="go on with the state that the step or fit returned; to train twice from one state, copy it before: "
-                "jax.tree.map(jnp.copy, state)",
-            )
         for shard in leaf.addressable_shards:
             place = shard.data.unsafe_buffer_pointer()
             if seen.setdefault(place, name) != name:
@@ -122,6 +168,11 @@ def check_let_go(hook: Callable[..., Any], state: TrainState) -> None:
             raise TrainError(
                 "a hook kept a part of the state, whose memory the next step takes",
                 given=f"state{paths[len(leaves)]}",
-                where=getattr(hook, "__qualname__", type(hook).__name__),
+                where=name_of(hook),
                 fix="keep a copy: jax.device_get(moment.state.params)",
             )
+
+
+def name_of(hook: Callable[..., Any]) -> str:
+    """A function's name, or an object's class."""
+    return getattr(hook, "__qualname__", type(hook).__name__)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any
 
 import jax
 import numpy as np
 
 from aidl_jax.data import DataIterator, Dataset
-from aidl_jax.data.stage import Origin
+from aidl_jax.data.stage import INFINITE, Origin
 from aidl_jax.errors import TrainError
-from aidl_jax.train.devices import Place, put_batch, put_state
-from aidl_jax.train.guards import check_apart, check_finite, check_let_go
+from aidl_jax.train.devices import Place, check_same_place, put_batch, put_state, stack
+from aidl_jax.train.guards import Watch, check_alive, check_apart, check_let_go, name_of
 from aidl_jax.train.state import TrainState
-from aidl_jax.train.steps import EvalStep, Metrics, TrainStep, make_fused_step
+from aidl_jax.train.steps import EvalStep, Metrics, TrainStep, checked_metrics, make_fused_step
 
 __all__ = ["Hook", "Moment", "evaluate", "every", "fit"]
 
@@ -83,7 +85,9 @@ def fit(
         fuse: this many steps become one compiled program. Blocks begin at multiples of it, so that a resumed run has the same.
         position: the data iterator's state, to go on in the middle of the data.
         device: "cpu", "gpu", a device, or a `jax.sharding.Mesh`, whose first axis shares each batch; None for where the state is.
-        check_every: after this many steps it is looked whether loss and gradients are finite.
+            A dataset that sends its batches to a device itself, by `prefetch(device=...)`, has to send them there.
+        check_every: after this many steps it is looked whether loss and gradients were finite up to the last look. So nobody waits
+            for the step that was just begun; the state stays as it was before the step that was not finite.
 
     Returns:
         The last state.
@@ -92,11 +96,11 @@ def fit(
         TrainError: something is not of the kind that is asked for; a loss or gradient was not finite; a hook kept memory that the next step takes; two leaves share memory.
     """
     check_run(state, dataset, steps, hooks, fuse)
+    check_same_place(dataset, state, device)
     state = put_state(state, device)
     done = int(state.step)
-    locate = _locator(dataset, position, done)
     advance = _make_advance(step, fuse, device)
-    flags: list[tuple[int, Any]] = []
+    watch = Watch(check_every, _locator(dataset, position, done))
     waited, moment = 0.0, None
     with ExitStack() as open_hooks, dataset.iterate(position) as batches:
         for hook in hooks:
@@ -105,18 +109,19 @@ def fit(
         for block, seconds in _blocks(batches, done, steps, fuse):
             waited += seconds
             state, metrics, finite = advance(state, block)
-            flags.append((done, finite))
+            watch.note(done, finite)
             before, done = done, done + len(block)
             moment = Moment(done, before, steps, metrics, batches, done >= steps, state, waited)
-            if moment.last or done - flags[0][0] >= check_every:
-                check_finite(state, flags, locate)
-                flags.clear()
+            if moment.last:
+                watch.check(state)
+            else:
+                watch.look(state, done)
             try:
                 _tell(hooks, moment)
             except TrainError:  # a hook that stumbles over what is not finite must not hide where that came from
-                check_finite(state, flags, locate)
+                watch.check(state)
                 raise
-        check_finite(state, flags, locate)
+        watch.check(state)
         if moment is not None and not moment.last:  # the data ended before
             _tell(hooks, replace(moment, last=True, again=True))
         if moment is None and done < steps and position is None:
@@ -133,12 +138,13 @@ def evaluate(step: EvalStep, state: TrainState, dataset: Dataset) -> dict[str, f
         dataset: of batches, with an end.
 
     Raises:
-        TrainError: there was no batch.
+        TrainError: something is not of the kind that is asked for; the dataset has no end, or no batch.
     """
+    check_evaluation(step, state, dataset)
     sums: list[Metrics] = []
     sizes: list[int] = []
     for batch in dataset:
-        sums.append(step(state, batch))
+        sums.append(checked_metrics(step(state, batch)))
         sizes.append(len(jax.tree.leaves(batch)[0]))
     if not sizes:
         raise TrainError("there is nothing to evaluate on", given=str(dataset), fix="the dataset has no batch")
@@ -152,6 +158,7 @@ def every(steps: int, hook: Hook) -> Hook:
             "every takes a number of steps", given=repr(steps), expected="at least 1", fix="every(100, hook)"
         )
 
+    @wraps(hook, updated=())
     def now_and_then(moment: Moment) -> None:
         due = moment.step // steps > moment.before // steps
         if not due if moment.again else due or moment.last:
@@ -171,7 +178,7 @@ def check_run(state: Any, dataset: Any, steps: Any, hooks: Any, fuse: Any) -> No
     ]
     for name, given, right, fix in wrong:
         if not right:
-            raise TrainError(f"{name} of fit is something else than it should be", given=repr(given)[:80], fix=fix)
+            raise TrainError(f"{name} of fit is something else than it should be", given=_short(given), fix=fix)
     check_apart(state)
     if int(state.step) > steps:
         raise TrainError(
@@ -179,6 +186,29 @@ def check_run(state: Any, dataset: Any, steps: Any, hooks: Any, fuse: Any) -> No
             given=f"{int(state.step)} steps, and steps={steps}",
             fix="steps counts those that are done: to do 100 more, steps=int(state.step) + 100",
         )
+
+
+def check_evaluation(step: Any, state: Any, dataset: Any) -> None:
+    """Raises where `evaluate` cannot be run with these."""
+    wrong = [
+        ("the step", step, callable(step), "make_eval_step(metrics_fn)"),
+        ("the state", state, isinstance(state, TrainState), "pass the state that fit returned"),
+        ("the dataset", dataset, isinstance(dataset, Dataset), "data.from_tensor_slices((x, y)).batch(64)"),
+    ]
+    for name, given, right, fix in wrong:
+        if not right:
+            raise TrainError(f"{name} of evaluate is something else than it should be", given=_short(given), fix=fix)
+    check_alive(state)
+    if dataset.cardinality() == INFINITE:
+        raise TrainError(
+            "an evaluation goes through all batches, and these have no end",
+            given=str(dataset),
+            fix="leave repeat() away, or say how many: dataset.take(100)",
+        )
+
+
+def _short(given: Any) -> str:
+    return repr(given)[:80]
 
 
 def _is_hook(hook: Any) -> bool:
@@ -208,7 +238,7 @@ def _make_advance(step: TrainStep, fuse: int, device: Place) -> Callable[[TrainS
 
     def advance(state: TrainState, block: list[Any]) -> Any:
         if fuse > 1 and len(block) == fuse and len(set(map(_shapes, block))) == 1:
-            state, metrics = fused(state, put_block(jax.tree.map(lambda *leaves: np.stack(leaves), *block)))
+            state, metrics = fused(state, put_block(stack(block)))
             return state, jax.tree.map(lambda leaf: leaf[-1], metrics), metrics["finite"]
         flags = []
         for batch in block:
@@ -220,10 +250,18 @@ def _make_advance(step: TrainStep, fuse: int, device: Place) -> Callable[[TrainS
 
 
 def _tell(hooks: Sequence[Hook], moment: Moment) -> None:
+    holders = sys.getrefcount(moment)
     for hook in hooks:
         hook(moment)
         if moment.taken:
             check_let_go(hook, moment._state)
+        if sys.getrefcount(moment) > holders:
+            raise TrainError(
+                "a hook kept the moment, and with it the state, whose memory the next step takes",
+                given=f"the moment of step {moment.step}",
+                where=name_of(hook),
+                fix="keep what you need of it: moment.step, float(moment.metrics['loss']), jax.device_get(moment.state.params)",
+            )
 
 
 def _locator(dataset: Dataset, position: dict[str, Any] | None, done: int) -> Callable[[int], Sequence[Origin]]:

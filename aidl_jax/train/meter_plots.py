@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from aidl_jax.errors import TrainError
 from aidl_jax.train.diagnosis import STAGES, Diagnosis, Timings
 
 __all__ = ["plot_diagnosis", "plot_timings"]
@@ -28,11 +27,10 @@ def plot_timings(timings: Timings) -> Any:
 
     Returns:
         The matplotlib figure.
-
-    Raises:
-        TrainError: matplotlib is not there.
     """
-    plt = _pyplot()
+    from matplotlib import pyplot as plt
+    from matplotlib.patches import Patch
+
     figure, axes = plt.subplots(figsize=(9.5, 3.4), layout="constrained")
     gain = timings.gain_of_threads
     apart = {stage: getattr(timings, stage) for stage in STAGES}
@@ -50,7 +48,7 @@ def plot_timings(timings: Timings) -> Any:
     axes.set_xlim(0, 1.14e3 * max(timings.sum, timings.maximum, timings.iteration))
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS]
+    handles = [Patch(color=colour) for colour in COLOURS]
     figure.legend(handles, list(STAGES), loc="outside upper center", ncols=len(STAGES), frameon=False)
     plt.close(figure)  # else a notebook would show it twice
     return figure
@@ -64,11 +62,9 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Any:
 
     Returns:
         The matplotlib figure.
-
-    Raises:
-        TrainError: matplotlib is not there.
     """
-    plt = _pyplot()
+    from matplotlib import pyplot as plt
+
     bars = [("now", diagnosis.iterations_per_second, "#999999")]
     bars += [(one.what, one.iterations_per_second, COLOURS[-1]) for one in diagnosis.changes]
     figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.55 * len(bars)), layout="constrained")
@@ -91,13 +87,3 @@ def _stack(axes: Any, place: float, height: float, stages: dict[str, float]) -> 
         seconds = stages.get(stage, 0.0)
         axes.barh(place, 1e3 * seconds, height, left=1e3 * start, color=colour, edgecolor="white")
         start += seconds
-
-
-def _pyplot() -> Any:
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError as error:
-        raise TrainError(
-            "plot needs matplotlib, which is not installed", fix="pip install 'aidl-jax[notebook]'"
-        ) from error
-    return plt

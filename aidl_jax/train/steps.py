@@ -92,10 +92,20 @@ def make_eval_step(metrics_fn: Callable[[Any, Any, Any], Metrics]) -> EvalStep:
 
     Returns:
         `step(state, batch) -> metrics`, compiled; the state stays as it is.
+
+    Raises:
+        TrainError: the function takes other arguments, or (when it is called) returns no dict of numbers.
     """
 
+    _check_function(
+        metrics_fn,
+        "metrics function",
+        "metrics_fn(params, model_state, batch)",
+        fixes=("make_eval_step(metrics_fn)", "an evaluation draws nothing: it has no key"),
+    )
+
     def eval_step(state: TrainState, batch: Any) -> Metrics:
-        return metrics_fn(state.params, state.model_state, batch)
+        return checked_metrics(metrics_fn(state.params, state.model_state, batch))
 
     return jax.jit(eval_step)
 
@@ -105,25 +115,47 @@ FORM = "(loss, (model_state, metrics))"
 
 def check_loss_fn(loss_fn: Any) -> None:
     """Raises where it is no function of four arguments."""
-    wanted = "loss_fn(params, model_state, batch, key)"
-    if not callable(loss_fn):
-        raise TrainError(
-            "there is no loss function",
-            given=repr(loss_fn)[:80],
-            expected=wanted,
-            fix="make_train_step(loss_fn, optimizer)",
-        )
+    _check_function(
+        loss_fn,
+        "loss function",
+        "loss_fn(params, model_state, batch, key)",
+        fixes=(
+            "make_train_step(loss_fn, optimizer)",
+            "a loss of params and batch alone is one for optimizers.minimize",
+        ),
+    )
+
+
+def _check_function(function: Any, kind: str, wanted: str, fixes: tuple[str, str]) -> None:
+    """Raises where it is none, or none of these arguments; the two mistakes have a fix each."""
+    if not callable(function):
+        raise TrainError(f"there is no {kind}", given=repr(function)[:80], expected=wanted, fix=fixes[0])
     try:
-        inspect.signature(loss_fn).bind(None, None, None, None)
+        inspect.signature(function).bind(*[None] * (wanted.count(",") + 1))
     except TypeError as error:
-        raise TrainError(
-            "the loss function takes other arguments",
-            given=str(error),
-            expected=wanted,
-            fix="a loss of params and batch alone is one for optimizers.minimize",
-        ) from None
+        raise TrainError(f"the {kind} takes other arguments", given=str(error), expected=wanted, fix=fixes[1]) from None
     except ValueError:  # no signature to look at
         return
+
+
+def checked_metrics(answer: Any) -> Metrics:
+    """What an evaluation step returned.
+
+    Raises:
+        TrainError: it is no dict of numbers.
+    """
+    if not isinstance(answer, dict):
+        wrong = type(answer).__name__
+    else:
+        wrong = next((f"{name!r}: {_told(one)}" for name, one in answer.items() if jnp.shape(one)), "")
+    if not wrong:
+        return answer
+    raise TrainError(
+        "an evaluation step returns means over the batch, by name",
+        given=wrong,
+        expected="a dict of numbers",
+        fix="make_eval_step(metrics_fn), where metrics_fn returns {'accuracy': losses.accuracy(logits, labels)}",
+    )
 
 
 def _answer(answer: Any, before: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:

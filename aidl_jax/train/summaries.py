@@ -107,14 +107,7 @@ class SummaryWriter:
         _check_pixels(name, pixels)
         if pixels.dtype != np.uint8:
             pixels = np.round(pixels * 255).astype(np.uint8)
-        try:
-            self._writer.add_images(
-                _checked(name), pixels if pixels.ndim == 4 else pixels[None], step, dataformats="NHWC"
-            )
-        except ImportError as error:
-            raise TrainError(
-                "images are encoded by Pillow, which is not installed", fix="pip install 'aidl-jax[notebook]'"
-            ) from error
+        self._writer.add_images(_checked(name), pixels if pixels.ndim == 4 else pixels[None], step, dataformats="NHWC")
 
     def text(self, name: str, text: str, step: int = 0) -> None:
         """Text, which TensorBoard reads as Markdown."""

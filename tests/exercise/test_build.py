@@ -14,8 +14,8 @@ import pytest
 from aidl_jax.errors import CourseError, UsageError
 from aidl_jax.exercise.build import build, made_files, scaffold, stale
 from aidl_jax.exercise.course import Course, open_course
-from aidl_jax.exercise.files import write_bytes, write_text
 from aidl_jax.exercise.source import without_solutions
+from aidl_jax.files import write_bytes, write_text
 from aidl_jax.grade.handin import read_document
 from aidl_jax.grade.judge import judge
 from aidl_jax.grade.session import Session, VariantSession

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 
 import jax
@@ -413,6 +412,15 @@ def test_what_is_no_share_is_refused(name, error):
     )
 
 
+def test_a_recipe_whose_state_was_used_up_is_refused():
+    used = recipe()
+    used.step(used.state, EPOCH[0])
+    with pytest.raises(
+        TrainError, match=r"taken by an earlier step: given state.step. Fix: go on with.*jnp.copy, state"
+    ):
+        cookbook.loss_at_start(used, classes=3)
+
+
 # Pictures
 
 
@@ -420,11 +428,3 @@ def test_the_plot_of_a_start():
     (axis,) = StartReport(2.5, 10).plot().axes
     assert [bar.get_height() for bar in axis.patches] == [2.5, math.log(10)]
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["at the start", "ln(10)"]
-
-
-def test_a_missing_matplotlib_is_told(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(
-        TrainError, match=r"drawing needs matplotlib, which is not installed. Fix: pip install 'aidl_jax\[notebook\]'"
-    ):
-        StartReport(2.5, 10).plot()

@@ -138,7 +138,6 @@ def test_what_is_printed():
 
 
 def test_what_is_drawn():
-    pytest.importorskip("matplotlib")
     timings = replace(alone(read=40, decode=10, step=25), pipeline=0.025, iteration=0.030)
     (axes,) = timings.plot().axes
     ends = [round(bar.get_x() + bar.get_width(), 6) for bar in axes.patches]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,14 @@ import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from training import assert_equal_trees
+from training import assert_equal_trees, on_host
 
 from aidl_jax.cli import cli
 from aidl_jax.errors import TrainError
-from aidl_jax.train import full_model
+from aidl_jax.train import NotFiniteError, full_model
 from aidl_jax.train.checkpoints import saved_steps
-from aidl_jax.train.full_model import BATCH, Outcome, confusion_of, load_digits, read_curves, train_digits
+from aidl_jax.train.full_model import BATCH, Digits, Outcome, confusion_of, load_digits, read_curves, train_digits
+from aidl_jax.train.paths import leaves_by_path
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,51 @@ def test_error_a_run_is_there_or_is_not(whole, tmp_path):
         train_digits(tmp_path, steps=30)
 
 
+def test_error_a_run_goes_on_as_it_was_begun(whole):
+    with pytest.raises(TrainError) as told:
+        train_digits(whole[1], steps=60, resume=True)
+    assert str(told.value) == (
+        f"{whole[1]}: the run was begun with other steps; the learning rate falls over all steps, so with others it would jump: "
+        "given --steps 60, expected --steps 30. Fix: leave --steps away to go on with this run, or begin another: --out, without --resume"
+    )
+    with pytest.raises(
+        TrainError, match=r"begun with other seed; the seed chooses the digits that are held out.*--seed 0"
+    ):
+        train_digits(whole[1], seed=1, resume=True)
+
+
+def test_error_how_a_run_was_begun_is_lost(whole, tmp_path):
+    shutil.copytree(whole[1], tmp_path / "run")
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(
+        TrainError, match=r"does not say how its run was begun: given .*run without run\.json\. Fix: begin"
+    ):
+        train_digits(tmp_path / "run", resume=True)
+
+
+def test_a_run_that_was_done_is_told_again(whole):
+    outcome, folder = whole
+    again = train_digits(folder, resume=True)
+    assert again.accuracy == outcome.accuracy and again.curves == {
+        name: [tuple(point) for point in points] for name, points in outcome.curves.items()
+    }
+
+
+def test_the_state_of_a_run_that_is_not_finite_is_written(tmp_path, monkeypatch):
+    digits = load_digits()
+    images = digits.train[0].copy()
+    images[7] = np.nan
+    monkeypatch.setattr(full_model, "load_digits", lambda seed: Digits((images, digits.train[1]), digits.validation))
+    run = CliRunner().invoke(cli, ["train", "digits", "--steps", "30", "--out", str(tmp_path / "run")])
+    assert isinstance(run.exception, NotFiniteError)
+    assert f"The state before that step, for numpy.load: {tmp_path / 'run' / 'not_finite.npz'}" in run.output
+    with np.load(tmp_path / "run" / "not_finite.npz") as leaves:
+        assert {name: leaves[name].tobytes() for name in leaves} == {
+            name: leaf.tobytes() for name, leaf in leaves_by_path(on_host(run.exception.state)).items()
+        }
+        assert leaves["step"] == run.exception.step < 30 and "params/conv1/weights" in leaves
+
+
 @pytest.mark.slow
 def test_the_whole_run_reads_98_of_100_digits(tmp_path):
     assert train_digits(tmp_path / "run").accuracy >= 0.98
@@ -129,9 +176,19 @@ def test_ctrl_c_and_resume(tmp_path):
     assert running.returncode == 2
     assert "stopped by Ctrl-C" in complaint and "Traceback" not in complaint
     step = saved_steps(tmp_path / "run" / "checkpoints")[-1]
-    outcome = train_digits(tmp_path / "run", steps=step + 1, resume=True)
-    assert int(outcome.state.step) == step + 1
-    assert [at for at, _ in outcome.curves["validation loss"]] == [*range(250, step + 1, 250), step + 1]
+    done = []
+
+    def stop(moment):
+        done.append(moment.step)
+        if moment.step % 250 == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_digits(tmp_path / "run", resume=True, hooks=(stop,))
+    assert done[0] == step + 1
+    assert [at for at, _ in read_curves(tmp_path / "run", done[-1])["validation loss"]] == [
+        *range(250, done[-1] + 1, 250)
+    ]
 
 
 def test_batches_go_through_the_streaming_input_module():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from training import BATCHES, STEP, X, Y, assert_equal_trees, new_state, on_host
 from aidl_jax import data
 from aidl_jax.errors import TrainError
 from aidl_jax.train import NotFiniteError, evaluate, every, fit, make_eval_step
+from aidl_jax.train.guards import Watch
 
 
 def by_hand(steps):
@@ -99,6 +101,33 @@ def test_evaluate_weighs_batches_by_their_size():
         evaluate(step, new_state(), data.from_tensor_slices((X[:0], Y[:0])).batch(16))
 
 
+MEAN = make_eval_step(lambda params, model_state, batch: {"mean": batch[0].mean()})
+ONCE = data.from_tensor_slices((X, Y)).batch(16)
+
+
+@pytest.mark.parametrize(
+    ("step", "state", "dataset", "told"),
+    [
+        (MEAN, None, BATCHES, r"these have no end: given .*repeat\(\).* Fix: leave repeat\(\) away, or say how many"),
+        (MEAN, None, [1], r"the dataset of evaluate is something else .*Fix: data\.from_tensor_slices"),
+        (MEAN, {}, ONCE, r"the state of evaluate is something else than it should be: given \{\}"),
+        (3, None, ONCE, r"the step of evaluate is something else .*given 3\. Fix: make_eval_step"),
+        (STEP, None, ONCE, r"an evaluation step returns means over the batch, by name: given tuple"),
+        (lambda state, batch: {"all": X}, None, ONCE, r"by name: given 'all': an array of shape \(96, 6\), expected a dict of numbers"),
+    ],
+)  # fmt: skip
+def test_error_of_an_evaluation(step, state, dataset, told):
+    with pytest.raises(TrainError, match=told):
+        evaluate(step, new_state() if state is None else state, dataset)
+
+
+def test_error_an_evaluation_of_a_state_that_was_used_up():
+    state = new_state()
+    fit(STEP, state, BATCHES, steps=1)
+    with pytest.raises(TrainError, match="the state's memory was taken by an earlier step"):
+        evaluate(MEAN, state, ONCE)
+
+
 @pytest.mark.parametrize("fuse", [1, 4])
 def test_error_not_finite(fuse):
     bad = X.copy()
@@ -112,6 +141,11 @@ def test_error_not_finite(fuse):
     assert 50 in [origin.position for origin in told.value.origins]
     assert f"the loss or a gradient is not finite in step {where + 1}" in str(told.value)
     assert_equal_trees(told.value.state.params, by_hand(where).params)
+    again = pickle.loads(pickle.dumps(told.value))
+    assert (str(again), again.step, again.paths, again.origins) == (
+        str(told.value), where, told.value.paths, told.value.origins
+    )  # fmt: skip
+    assert_equal_trees(again.state, told.value.state)
 
 
 def test_not_finite_in_a_resumed_run_names_the_right_batch():
@@ -135,6 +169,21 @@ def test_error_a_hook_keeps_a_part_of_the_state():
 
     with pytest.raises(TrainError, match=r"keep: a hook kept a part of the state.*state.params\['layer1'\]"):
         fit(STEP, new_state(), BATCHES, steps=3, hooks=[keep])
+
+
+def test_error_a_hook_keeps_the_moment():
+    kept = []
+
+    def keep(moment):
+        kept.append(moment)
+
+    for hook in (keep, every(2, keep)):
+        kept.clear()
+        with pytest.raises(
+            TrainError, match=r"keep: a hook kept the moment.*given the moment of step \d\. Fix: keep what"
+        ):
+            fit(STEP, new_state(), BATCHES, steps=3, hooks=[lambda moment: None, hook])
+        assert len(kept) == 1
 
 
 def test_a_hook_may_keep_copies():
@@ -252,4 +301,23 @@ def test_finiteness_is_looked_at_by_steps_not_by_blocks():
         fit(
             STEP, new_state(), dataset, steps=96, fuse=4, check_every=8, hooks=[lambda moment: seen.append(moment.step)]
         )
-    assert seen[-1] <= 8
+    assert seen[-1] == 12  # the look after 16 steps reads what was noted after 8
+
+
+def test_the_host_does_not_wait_for_the_step_it_has_just_begun():
+    """A look that is due reads what is there since the look before."""
+    read = []
+
+    class Flag:
+        def __bool__(self):
+            read.append(self)
+            return True
+
+    watch = Watch(2, lambda step: [])
+    for done in range(1, 7):
+        watch.note(done - 1, np.ones((1, 5), bool))
+        watch.look(new_state(), done)
+        if watch.noted and watch.noted[0] == done:
+            watch.noted = done, Flag()
+    assert len(read) == 2 and watch.noted[1] not in read
+    assert [before for before, _ in watch.flags] == [4, 5]

@@ -132,6 +132,19 @@ def test_error_of_a_loss_function(answer, told):
         step(state_of({"w": jnp.ones(2)}, {}, optimizer, jax.random.key(0)), BATCH)
 
 
+def test_error_of_a_metrics_function():
+    with pytest.raises(TrainError, match="there is no metrics function: given 3"):
+        make_eval_step(3)
+    with pytest.raises(
+        TrainError, match=r"the metrics function takes other .*expected metrics_fn\(params, model_state, batch\)"
+    ):
+        make_eval_step(loss_fn)
+    with pytest.raises(
+        TrainError, match=r"by name: given 'x': an array of shape \(16, 6\), expected a dict of numbers"
+    ):
+        make_eval_step(lambda params, model_state, batch: {"x": batch[0]})(new_state(), BATCH)
+
+
 def test_error_no_loss_function():
     with pytest.raises(TrainError, match="there is no loss function: given 3"):
         make_train_step(3, OPTIMIZER)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -222,14 +221,6 @@ BAD = [
 def test_what_cannot_be_written(writer, write, told):
     with pytest.raises(TrainError, match=told):
         write(writer)
-
-
-def test_without_pillow(writer, monkeypatch):
-    monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(
-        TrainError, match=r"encoded by Pillow, which is not installed\. Fix: pip install 'aidl-jax\[notebook\]'"
-    ):
-        writer.image("x", np.zeros((2, 2)), 1)
 
 
 def test_less_than_a_step(tmp_path):
