@@ -7,23 +7,30 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null 2>&1 && $$p -c '$(ENOUGH)' 2>/dev/null && echo $$p && break; done)
 DEMO := demo-out
 
-.PHONY: demo test test-all test-oldest lint wheel-check stress build clean
+.PHONY: demo sandbox test test-all test-oldest lint wheel-check stress build clean
 
-demo: $(VENV)/core
+demo: $(VENV)/core sandbox
 	@echo '$$ aidl check examples/class/dora.py'
 	@$(BIN)/aidl check examples/class/dora.py || [ $$? -eq 1 ]
 	@echo
-	@echo '$$ aidl grade examples/class --out $(DEMO) --unsafe'
-	@$(BIN)/aidl grade examples/class --out $(DEMO) --replace --unsafe
+	@unsafe=$$($(BIN)/aidl doctor >/dev/null || echo ' --unsafe'); \
+		echo "\$$ aidl grade examples/class --out $(DEMO)$$unsafe"; \
+		$(BIN)/aidl grade examples/class --out $(DEMO) --replace$$unsafe
 	@echo
 	@echo '$$ aidl train digits --out $(DEMO)-digits'
 	@rm -rf $(DEMO)-digits
 	@$(BIN)/aidl train digits --out $(DEMO)-digits
 
-test: $(VENV)/dev
+# What holds student code while it is graded (Linux): installed where that can be done, else how to do it.
+sandbox:
+	@[ "$$(uname)" != Linux ] || command -v bwrap >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap; } \
+		>/dev/null 2>&1 || echo "For the sandbox: sudo apt-get install bubblewrap (or your distribution's package of that name)"
+
+test: $(VENV)/dev sandbox
 	$(BIN)/python -m pytest -n auto --doctest-modules -m "not slow" tests aidl_jax
 
-test-all: $(VENV)/dev
+test-all: $(VENV)/dev sandbox
 	$(BIN)/python -m pytest -n auto --doctest-modules tests aidl_jax
 
 # The oldest supported JAX; a marked subset.
@@ -40,9 +47,10 @@ lint: $(VENV)/dev
 wheel-check: $(VENV)/dev
 	bash tests/wheel_check.sh $(BIN)/python
 
-# A training run killed at a hundred moments, and resumed: minutes.
-stress: $(VENV)/dev
+# A training run killed at a hundred moments, and resumed; a hundred thousand damaged functions: minutes.
+stress: $(VENV)/dev sandbox
 	AIDL_KILLS=100 $(BIN)/python -m pytest -n auto -k killed_again tests/train/test_checkpoints.py
+	AIDL_MUTATIONS=100000 $(BIN)/python -m pytest -n auto -k mutated tests/redteam
 
 build: $(VENV)/core
 	$(BIN)/aidl build

@@ -5,16 +5,22 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from aidl_jax.board_command import board
+from aidl_jax.command_parts import course_option, warn
+from aidl_jax.doctor_command import doctor
 from aidl_jax.errors import AidlError, UsageError
+from aidl_jax.grade_command import grade
+from aidl_jax.gradescope_command import gradescope
 from aidl_jax.graph_command import graph
+from aidl_jax.release_command import release, update
 from aidl_jax.train_command import train
+from aidl_jax.watch_command import watch
 
 if TYPE_CHECKING:
     from aidl_jax.exercise.course import Course
@@ -49,25 +55,8 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    _warn(message)
+    warn(message)
     sys.exit(2)
-
-
-def _warn(message: str) -> None:
-    from aidl_jax.grade.terminal import clean
-
-    click.echo(f"aidl: {clean(message.replace(chr(10), ' '))}", err=True)
-
-
-def course_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--course PATH`."""
-    return click.option(
-        "--course",
-        "course_path",
-        metavar="PATH",
-        type=click.Path(path_type=Path),
-        help="The folder of another course; the package's own without it.",
-    )(command)
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -207,63 +196,6 @@ def submit(exercises: Sequence[str], out: Path, student: str | None, course_path
 
 
 @cli.command()
-@click.argument("submissions", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where the records and grades.csv go.")
-@click.option("--exercise", "exercises", multiple=True, help="Grade this exercise; may be given again.")
-@click.option("--seed", type=click.IntRange(0), help="Of the hidden inputs; drawn and recorded without it.")
-@click.option("--jobs", type=click.IntRange(1), help="Hand-ins at a time; the number of cores without it.")
-@click.option("--replace", is_flag=True, help="Write over an earlier run in the output folder.")
-@click.option("--unsafe", is_flag=True, help="Run student code without a sandbox.")
-@course_option
-def grade(
-    submissions: Path, out: Path, exercises: Sequence[str], seed: int | None, jobs: int | None, replace: bool,
-    unsafe: bool, course_path: Path | None,
-) -> int:  # fmt: skip
-    """Grade a class: SUBMISSIONS holds a folder, .py file, notebook or hand-in zip per student."""
-    if not unsafe:
-        raise UsageError(
-            "student code would run without a sandbox, with your rights on this machine",
-            fix="pass --unsafe only for code that you trust",
-        )
-    import secrets
-
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from aidl_jax.grade import classroom
-    from aidl_jax.grade.screens import show_grades
-    from aidl_jax.grade.terminal import make_console
-
-    if submissions.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UsageError("the output would stand among the hand-ins", given=str(out), fix="name a folder elsewhere")
-    console = make_console()
-    course = _course(course_path)
-    hand_ins, names = classroom.read_class(submissions, course, [course.resolve(name) for name in exercises])
-    classroom.prepare_output(out, replace)
-    click.echo(classroom.UNSAFE)
-    run = classroom.ClassRun(course, names, secrets.randbits(32) if seed is None else seed, jobs or os.cpu_count() or 1)
-    with Progress(
-        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as bar:
-        job = bar.add_task("grading", total=len(hand_ins))
-
-        def done(graded: classroom.Graded) -> None:
-            classroom.write_student(out, run, graded, unsafe)
-            bar.advance(job)
-
-        graded = run.grade(hand_ins, done)
-    classroom.write_class(out, run, graded, unsafe)
-    show_grades(console, run, graded)
-    click.echo(f"Records: {out / 'records'}   table: {out / 'grades.csv'}   seed: {run.seed}")
-    problems = [(one.student, *problem) for one in graded for problem in one.problems.items()]
-    problems += [
-        (o.student, n, f"ungraded: {', '.join(o.ungraded(n))}") for o in graded for n in run.exercises if o.ungraded(n)
-    ]
-    for student, where, what in problems:
-        _warn(f"{student}: {where}: {what}" if not where.startswith(student) else f"{where}: {what}")
-    return 2 if problems else 0
-
-
-@cli.command()
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail with a diff where a made file is stale.")
 @click.option("--install", metavar="SOURCE", help="What notebooks install on Colab: a name, wheel or URL.")
 @course_option
@@ -297,8 +229,14 @@ def new(name: str, course_path: Path | None) -> None:
 
 
 cli.add_command(board)
+cli.add_command(doctor)
+cli.add_command(grade)
 cli.add_command(graph)
+cli.add_command(gradescope)
+cli.add_command(release)
 cli.add_command(train)
+cli.add_command(update)
+cli.add_command(watch)
 
 
 def _course(path: Path | None) -> Course:

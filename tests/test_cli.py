@@ -18,9 +18,13 @@ import pytest
 from aidl_jax import cli
 from aidl_jax.exercise.build import build
 from aidl_jax.exercise.course import open_course
+from aidl_jax.grade import sandbox
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["start", "check", "hint", "reset", "submit", "grade", "build", "new", "board", "graph", "train"]
+COMMANDS = [
+    "start", "check", "hint", "reset", "submit", "build", "new", "board", "doctor", "grade", "graph", "gradescope", "release", "train", "update",
+    "watch",
+]  # fmt: skip
 TEMPERATURE = "exercises/s01_first/temperature.py"
 NOTEBOOK = "notebooks/s01_first.ipynb"
 RIGHT = "return celsius * 9 / 5 + 32"
@@ -140,7 +144,7 @@ def test_help_of_every_command(aidl: Run) -> None:
         for flag in ("-h", "--help"):
             ran = aidl(command, flag)
             assert ran.code == 0 and ran.out.startswith(f"Usage: aidl {command}")
-            assert ("--course PATH" in ran.out) == (command not in ("board", "graph", "train"))
+            assert ("--course PATH" in ran.out) == (command not in ("board", "doctor", "graph", "train"))
             assert not ran.err
 
 
@@ -173,7 +177,7 @@ def test_a_mistyped_command_is_one_line(aidl: Run, arguments: list[str], expecte
     assert any(word in line for word in ("chekc", "--fast", "FOLDER", "--out", "-1", "--course"))
 
 
-@pytest.mark.parametrize("command", [["check"], ["hint"], ["reset", "x"], ["submit"]])
+@pytest.mark.parametrize("command", [["check"], ["hint"], ["reset", "x"], ["submit"], ["update"], ["watch"]])
 def test_outside_a_workspace(aidl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.chdir(tmp_path)
     line = one_line(aidl(*command))
@@ -475,11 +479,14 @@ def test_submit_overwrites_nothing_but_a_hand_in(workspace: Path, aidl: Run) -> 
     assert line == "there is no such folder: given gone. Fix: make it, or pass another --out"
 
 
-def test_grade_refuses_to_run_student_code_unprotected(aidl: Run, tmp_path: Path) -> None:
+def test_grade_refuses_to_run_student_code_unprotected(
+    aidl: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "lacking", lambda: ("bubblewrap is not installed", "install it"))
     line = one_line(aidl("grade", ROOT / "examples/class", "--out", tmp_path / "out"))
     assert line == (
-        "student code would run without a sandbox, with your rights on this machine. "
-        "Fix: pass --unsafe only for code that you trust"
+        "student code would run without a sandbox, with your rights on this machine: bubblewrap is not installed. "
+        "Fix: install it; or pass --unsafe for code that you trust"
     )
     assert not (tmp_path / "out").exists()
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from types import TracebackType
 from typing import Any
 
-from aidl_jax.grade.words import scrub, words_by_text, words_for
+from aidl_jax.grade.words import limit_words, scrub, words_by_text, words_for
 
 MAX_TEXT = 4_000
 
@@ -47,12 +47,13 @@ def explain(error: BaseException, labels: Collection[str]) -> dict[str, Any]:
         return {"kind": type(error).__name__, "message": encodable(str(error))[:MAX_TEXT], "line": None,
                 "fix": error.fix, "traceback": None}  # fmt: skip
     unsupported = isinstance(error, NotImplementedError) and not _raised_in(error.__traceback__, labels)
+    limit = limit_words(error)
     try:
-        message, fix = words_by_text(error) if unsupported else words_for(error)
+        message, fix = limit or (words_by_text(error) if unsupported else words_for(error))
     except BaseException:  # a student's exception may fail to say what it is
         message, fix = f"Your code raised {type(error).__name__}.", None
     return {
-        "kind": "unsupported" if unsupported else type(error).__name__,
+        "kind": "limit" if limit else "unsupported" if unsupported else type(error).__name__,
         "message": encodable(message)[:MAX_TEXT],
         "line": own_line(error, labels),
         "fix": fix,

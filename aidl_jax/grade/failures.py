@@ -15,6 +15,7 @@ MANY_STEPS = (
     "jax.lax.fori_loop."
 )
 WHILE = "Check what ends the loop: does its condition ever become false?"
+LESS = "Check for absurd sizes, for what is kept though it is needed no more, and for loops that run too long."
 ENDLESS = {
     "trace": MANY_STEPS,
     "run": "If there is a jax.lax.while_loop: does its condition look at the carry, and does it ever become false? If there is "
@@ -42,8 +43,11 @@ def told(error: Any, printed: str | None = None, request: Request | None = None)
     )
 
 
-def died(request: Request) -> Failure:
-    """The process that ran the student's function is gone."""
+def died(request: Request, error: AidlError) -> Failure:
+    """The process that ran the student's function is gone, by a limit or in another way."""
+    limit = getattr(error, "limit", None)
+    if limit is not None:
+        return Failure("limit", f"The process that ran {names(request)} was ended: it {limit}.", fix=LESS)
     return Failure(
         "died",
         f"The process that ran {names(request)} ended without an answer.",
@@ -75,12 +79,23 @@ def in_runner(error: AidlError, asked: str, request: Request, seconds: float) ->
             message = f"{names(request)} takes longer than {seconds:g} seconds to compile."
             return Failure("timeout", message, fix=MANY_STEPS)
         case Died(), "run":
-            return died(request)
+            return died(request, error)
+        case Died(limit=str(limit)), _:
+            return Failure("limit", f"Compiling {names(request)} was ended: it {limit}.", fix=LESS)
         case _, "read":
             message = "The event file is malformed: reading it ended the process."
             return Failure("malformed", message, traceback=getattr(error, "last_words", None))
     message = "The traced function is malformed: reading it ended the process."
     return Failure("malformed", message, traceback=getattr(error, "last_words", None))
+
+
+def too_large(what: str, size: int, most: int) -> Failure:
+    """An answer has more bytes than the judge takes in."""
+    return Failure(
+        "limit",
+        f"{what} {size:,} bytes in all; at most {most:,} are looked at.",
+        fix="Check the shapes that you create.",
+    )
 
 
 def names(request: Request) -> str:

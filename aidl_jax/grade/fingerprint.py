@@ -82,10 +82,7 @@ def evidence(module: Any) -> dict[str, Any]:
     for operation in walk(module):
         operations += 1
         products += operation.name in ("stablehlo.dot_general", "stablehlo.convolution")
-        if operation.name == "stablehlo.constant":
-            value = _compat.attributes(operation)["value"]
-            size = 0 if getattr(value, "is_splat", False) else size_of(operation.results[0].type)
-            constant = max(constant, size)
+        constant = max(constant, constant_bytes(operation))
         autodiff = autodiff or "transpose(jvp(" in str(operation.location)
     return {"operations": operations, "matrix_products": products, "constant_bytes": constant, "autodiff": autodiff}
 
@@ -99,6 +96,14 @@ def walk(module: Any) -> Iterator[Any]:
         for region in operation.regions:
             for block in region.blocks:
                 waiting += [op.operation for op in block.operations]
+
+
+def constant_bytes(operation: Any) -> int:
+    """The bytes of the array that a constant bakes in; 0 for other operations, and for one number repeated."""
+    if operation.name != "stablehlo.constant":
+        return 0
+    value = _compat.attributes(operation)["value"]
+    return 0 if getattr(value, "is_splat", False) else size_of(operation.results[0].type)
 
 
 def size_of(kind: Any) -> int:

@@ -5,6 +5,7 @@ Nothing here runs or parses a student's Python; it reads text, within limits.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import stat
@@ -12,16 +13,18 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from aidl_jax.errors import HandInError, UsageError
+from aidl_jax.errors import HandInError
 from aidl_jax.exercise import Exercise
 from aidl_jax.grade.extract import Cell
+from aidl_jax.grade.manifest import MANIFEST, Manifest, read_manifest
 
 MAX_FILE = 5 * 1024 * 1024
 MAX_TOTAL = 50 * 1024 * 1024
 MAX_FILES = 500
+MAX_DEPTH = 3  # zips in zips
 SUFFIXES = (".py", ".ipynb")
-MANIFEST = "aidl.json"
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ class HandIn:
         answers: the document that answers each exercise.
         problems: by exercise, or by file, why something could not be read or told apart.
         unused: files that answer none of the exercises.
+        manifest: what `aidl submit` wrote beside the answers.
     """
 
     student: str
     answers: dict[str, Document] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
+    manifest: Manifest = field(default_factory=Manifest)
 
 
 def read_document(name: str, data: bytes) -> Document:
@@ -99,37 +104,40 @@ def _notebook_cells(name: str, text: str) -> Iterable[Cell]:
             yield Cell(f"cell {number}", source)
 
 
-def read_hand_in(path: Path) -> tuple[list[Document], dict[str, str]]:
-    """The documents of one student, and what could not be read, by file.
+def read_hand_in(*parts: tuple[str, Path]) -> tuple[list[Document], dict[str, str], Manifest]:
+    """The documents of one student; what could not be read, by file; and what `aidl submit` wrote of them.
 
     Args:
-        path: a folder, a `.py` file, a notebook or a zip.
+        parts: folders, `.py` files, notebooks and zips, each with the name it was handed in under.
     """
     documents: list[Document] = []
     problems: dict[str, str] = {}
-    try:
-        for name, data in _files(path):  # the files that can't be read alone leave the others be
-            try:
-                if isinstance(data, HandInError):
-                    raise data
-                documents.append(read_document(name, data))
-            except HandInError as error:
-                problems[name] = error.told
-    except HandInError as error:
-        problems[as_text(path.name)] = error.told
-    return documents, problems
+    manifest = Manifest()
+    for part, path in parts:
+        try:
+            for name, data in _files(part, path):  # the files that can't be read alone leave the others be
+                try:
+                    if isinstance(data, HandInError):
+                        raise data
+                    if PurePosixPath(name).name == MANIFEST:
+                        manifest = read_manifest(name, data)
+                    else:
+                        documents.append(read_document(name, data))
+                except HandInError as error:
+                    problems[name] = error.told
+        except HandInError as error:
+            problems[part] = error.told
+    return documents, problems, manifest
 
 
-def _files(path: Path) -> Sequence[tuple[str, bytes | HandInError]]:
+def _files(name: str, path: Path) -> Sequence[tuple[str, bytes | HandInError]]:
     if path.is_symlink():
-        raise HandInError("a link is not a hand-in", where=as_text(path.name), fix="put the file itself there")
+        raise HandInError("a link is not a hand-in", where=name, fix="put the file itself there")
     if path.is_dir():
         return _folder_files(path)
-    if not path.is_file() or _suffix(path.name) not in (*SUFFIXES, ".zip"):
-        raise HandInError(
-            "this is no hand-in", where=as_text(path.name), expected="a folder, a .py file, a notebook or a zip"
-        )
-    return _zip_files(path) if _suffix(path.name) == ".zip" else [(as_text(path.name), read_file(path))]
+    if not path.is_file() or _suffix(name) not in (*SUFFIXES, ".zip"):
+        raise HandInError("this is no hand-in", where=name, expected="a folder, a .py file, a notebook or a zip")
+    return _zip_files(path) if _suffix(name) == ".zip" else [(name, read_file(path))]
 
 
 def read_file(path: Path) -> bytes:
@@ -150,7 +158,7 @@ def _folder_files(folder: Path) -> Sequence[tuple[str, bytes | HandInError]]:
     files = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if wanted(name, (*SUFFIXES, ".zip")) and not path.is_symlink() and path.is_file():
+        if (wanted(name, (*SUFFIXES, ".zip")) or path.name == MANIFEST) and not path.is_symlink() and path.is_file():
             files.append(path)
         if len(files) > MAX_FILES:
             raise HandInError("there are too many files", where=as_text(folder.name), expected=f"at most {MAX_FILES}")
@@ -180,11 +188,16 @@ def _folder_files(folder: Path) -> Sequence[tuple[str, bytes | HandInError]]:
 
 
 def _zip_files(path: Path) -> list[tuple[str, bytes]]:
-    where = as_text(path.name)
+    if path.stat().st_size > MAX_TOTAL:
+        raise HandInError("the zip is too large", where=as_text(path.name), expected=f"at most {MAX_TOTAL:,} bytes")
+    with open(path, "rb") as file:
+        return _unzipped(as_text(path.name), file, MAX_DEPTH)
+
+
+def _unzipped(where: str, file: IO[bytes], depth: int) -> list[tuple[str, bytes]]:
+    """The answers in a zip, and in the zips in it; all together within the limits of one hand-in."""
     try:
-        if path.stat().st_size > MAX_TOTAL:
-            raise HandInError("the zip is too large", where=where, expected=f"at most {MAX_TOTAL:,} bytes")
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if len(members) > MAX_FILES:
                 raise HandInError(
@@ -194,16 +207,19 @@ def _zip_files(path: Path) -> list[tuple[str, bytes]]:
                     expected=f"at most {MAX_FILES}",
                 )
             for member in members:
-                _refuse_member(where, member)
+                refuse_member(where, member)
             if sum(member.file_size for member in members) > MAX_TOTAL:
                 raise HandInError(
                     "the zip is too large when unpacked", where=where, expected=f"at most {MAX_TOTAL:,} bytes"
                 )
-            found = []
+            found: list[tuple[str, bytes]] = []
             for member in members:
-                if wanted(member.filename) and not member.is_dir():
-                    with archive.open(member) as file:
-                        found.append((as_text(member.filename), file.read(MAX_FILE + 1)))
+                name = as_text(member.filename)
+                if wanted(name, (".zip",)) and not member.is_dir():
+                    found += _inner_zip(where, name, _read_member(archive, member, MAX_TOTAL), depth)
+                elif (wanted(name) or PurePosixPath(name).name == MANIFEST) and not member.is_dir():
+                    found.append((name, _read_member(archive, member, MAX_FILE)))
+            _refuse_too_much(where, found)
             return found
     except HandInError:
         raise
@@ -212,7 +228,29 @@ def _zip_files(path: Path) -> list[tuple[str, bytes]]:
         raise HandInError("the zip cannot be read", where=where, given=given, fix="make the zip anew") from None
 
 
-def _refuse_member(where: str, member: zipfile.ZipInfo) -> None:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> bytes:
+    with archive.open(member) as file:
+        return file.read(most + 1)
+
+
+def _inner_zip(where: str, name: str, data: bytes, depth: int) -> list[tuple[str, bytes]]:
+    if depth == 0:
+        raise HandInError(
+            "zips stand too deep in zips", where=where, given=repr(name), expected=f"at most {MAX_DEPTH} deep"
+        )
+    return [
+        (f"{name}/{inside}", content) for inside, content in _unzipped(f"{where}/{name}", io.BytesIO(data), depth - 1)
+    ]
+
+
+def _refuse_too_much(where: str, found: Sequence[tuple[str, bytes]]) -> None:
+    if len(found) > MAX_FILES or sum(len(data) for _, data in found) > MAX_TOTAL:
+        raise HandInError("the zip is too large when unpacked", where=where,
+                          expected=f"at most {MAX_FILES} files and {MAX_TOTAL:,} bytes")  # fmt: skip
+
+
+def refuse_member(where: str, member: zipfile.ZipInfo) -> None:
+    """Raises HandInError where a zip's member has a name that points elsewhere, is no plain file, or is encrypted."""
     name = PurePosixPath(member.filename.replace("\\", "/"))
     kind = stat.S_IFMT(member.external_attr >> 16)
     if name.is_absolute() or ".." in name.parts or re.match(r"[A-Za-z]:", member.filename):
@@ -309,33 +347,3 @@ def answered(document: Document, exercises: Mapping[str, Exercise]) -> list[str]
         raise HandInError("the file could answer more than one exercise", where=document.name, given=" or ".join(best),
                           fix="give it the name of the one it answers")  # fmt: skip
     return best
-
-
-def find_hand_ins(folder: Path) -> list[tuple[str, Path]]:
-    """The students of a class: every folder and file in it, by name; what is no hand-in keeps its whole name.
-
-    Raises:
-        UsageError: the folder is missing or empty, or two entries have one student's name.
-    """
-    if not folder.exists():
-        raise UsageError("there is no such folder", given=str(folder))
-    if not folder.is_dir():
-        return [(_student(folder), folder)]
-    found = [(_student(path), path) for path in sorted(folder.iterdir()) if not path.name.startswith((".", "__"))]
-    if not any(path.is_dir() or _suffix(path.name) in (*SUFFIXES, ".zip") for _, path in found):
-        raise UsageError(
-            "the folder holds no hand-ins", given=str(folder), expected="folders, .py files, notebooks or zips"
-        )
-    by_name: dict[str, list[str]] = {}
-    for student, path in found:  # on some systems "Ada" and "ada" are one file
-        by_name.setdefault(student.casefold(), []).append(path.name)
-    clashes = [" and ".join(names) for names in by_name.values() if len(names) > 1]
-    if clashes:
-        raise UsageError("two hand-ins have one student's name", given="; ".join(clashes), where=str(folder),
-                         fix="rename one or take it away")  # fmt: skip
-    return found
-
-
-def _student(path: Path) -> str:
-    known = _suffix(path.name) in (*SUFFIXES, ".zip") and not path.is_dir()
-    return as_text(path.stem if known else path.name)

@@ -1,40 +1,20 @@
-"""Starting, asking and ending the worker and the runner. The place where the sandbox will stand."""
+"""Asking a worker or a runner: messages with time limits. How one is started is `children.py`'s and `nursery.py`'s."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import queue
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from aidl_jax.errors import AidlError, ProtocolError
 from aidl_jax.grade import protocol
+from aidl_jax.grade.children import PlainChild, Role, Start
 
-Role = Literal["worker", "runner"]
+WAITING_ANSWERS = 1  # that a process may be ahead of its questions; the rest waits in its pipe, at its own expense
 
-# Neither the current folder nor the user's own packages (-P, -s): the path is handed over, so that any kind of
-# installation is found. The environment is ours alone.
-BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aidl_jax.grade.{role} import main; main()"
-
-SETTINGS = {
-    "JAX_PLATFORMS": "cpu",
-    "JAX_ENABLE_X64": "0",
-    "JAX_DEFAULT_MATMUL_PRECISION": "highest",
-    "OPENBLAS_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "PYTHONIOENCODING": "utf-8",
-    "PYTHONHASHSEED": "0",  # the order of a set of strings must not differ from run to run
-}
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "USERPROFILE")
-STDERR_SHOWN = 2_000
+SEND_SECONDS = 30.0  # for a message to be read, which only code that wants to hold up the grader leaves lying
 
 
 class TimedOut(AidlError):
@@ -42,11 +22,16 @@ class TimedOut(AidlError):
 
 
 class Died(AidlError):
-    """A process ended without an answer; `last_words` is what it wrote to standard error."""
+    """A process ended without an answer.
 
-    def __init__(self, what: str, *, given: str, last_words: str) -> None:
+    Args:
+        last_words: what it wrote to standard error.
+        limit: which of its limits ended it, in words that go on from "it"; None where none did.
+    """
+
+    def __init__(self, what: str, *, given: str, last_words: str, limit: str | None = None) -> None:
         super().__init__(what, given=given)
-        self.last_words = last_words
+        self.last_words, self.limit = last_words, limit
 
 
 class Process:
@@ -54,47 +39,47 @@ class Process:
 
     Args:
         role: "worker" runs student code, "runner" runs exported functions.
+        start: makes the process, in a sandbox or without.
     """
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, start: Start = PlainChild) -> None:
         self.role = role
-        self.folder = tempfile.TemporaryDirectory(prefix="aidl-", ignore_cleanup_errors=True)
-        self.answers: queue.Queue[dict[str, Any] | BaseException] = queue.Queue()
-        self.scratch = Path(self.folder.name, "scratch")
-        self.scratch.mkdir()
-        with open(self._stderr, "wb") as stderr:
-            self.child = subprocess.Popen(
-                [sys.executable, "-P", "-s", "-c", BOOT.format(role=role), json.dumps(module_path())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=self.scratch,
-                start_new_session=True,  # Ctrl-C reaches the judge alone, which then ends this process
-                env={name: os.environ[name] for name in INHERITED if name in os.environ} | SETTINGS,
-            )
+        self.closed = threading.Event()
+        self.answers: queue.Queue[dict[str, Any] | BaseException] = queue.Queue(WAITING_ANSWERS)
+        self.child = start(role)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
     def _read(self) -> None:
-        assert self.child.stdout is not None
-        while True:
+        while not self.closed.is_set():
+            answer: dict[str, Any] | BaseException
             try:
-                self.answers.put(protocol.read_message(self.child.stdout))
+                answer = protocol.read_message(self.child.stdout)
             except (EOFError, ProtocolError, OSError, ValueError) as error:
-                self.answers.put(error)
+                answer = error
+            while not self.closed.is_set():
+                try:
+                    self.answers.put(answer, timeout=0.2)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(answer, BaseException):
                 return
 
     def send(self, message: dict[str, Any]) -> None:
         """Sends one message.
 
         Raises:
-            Died: the process is gone.
+            Died: the process is gone, or does not read and was killed.
         """
-        assert self.child.stdin is not None
+        unread = threading.Timer(SEND_SECONDS, self.child.kill)
+        unread.start()
         try:
             protocol.write_message(self.child.stdin, message)
         except (OSError, ValueError) as error:
             raise self._died() from error
+        finally:
+            unread.cancel()
 
     def receive(self, seconds: float) -> dict[str, Any]:
         """The next answer.
@@ -121,46 +106,20 @@ class Process:
         self.send(message)
         return self.receive(seconds)
 
-    @property
-    def _stderr(self) -> Path:
-        return Path(self.folder.name, "stderr")
-
     def _died(self) -> Died:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it may close its pipe and live on; `close` ends it
-            self.child.wait(timeout=1.0)
-        last_words = ""
-        with contextlib.suppress(FileNotFoundError):  # `close` has removed it
-            last_words = self._stderr.read_bytes()[-STDERR_SHOWN:].decode("utf-8", "replace").strip()
+        end = self.child.ending()
         self.close()
-        return Died(f"the {self.role} ended", given=f"exit status {self.child.returncode}", last_words=last_words)
+        return Died(f"the {self.role} ended", given=end.how, last_words=end.last_words, limit=end.limit)
 
     def close(self) -> None:
-        """Kills the process, with what it has started in its session, and removes its folder; may be called again."""
-        if self.child.poll() is None and hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.child.pid, signal.SIGKILL)
-        self.child.kill()
-        self.child.wait()
+        """Kills the process, with what it has started, and lets go of everything; may be called again."""
+        self.closed.set()
+        self.child.close()
         self.reader.join(timeout=1.0)  # it ends with the pipe, unless a stray child still holds the other side
-        pipes = [self.child.stdin] if self.reader.is_alive() else [self.child.stdin, self.child.stdout]
-        for pipe in pipes:
-            with contextlib.suppress(OSError):  # a broken pipe cannot be flushed, and what was in it is not needed
-                if pipe is not None:
-                    pipe.close()
-        self.folder.cleanup()
-
-
-def module_path() -> list[str]:
-    """Where this process finds its modules, without the current folder and that of the script."""
-    here = str(Path.cwd())
-    package = str(Path(__file__).resolve().parents[2])
-    entries = [entry for entry in sys.path if entry and os.path.abspath(entry) != here and entry != _script_folder()]
-    return entries if package in entries else [*entries, package]
-
-
-def _script_folder() -> str:
-    main = getattr(sys.modules.get("__main__"), "__file__", None)
-    return os.path.dirname(os.path.abspath(main)) if main else ""
+        if not self.reader.is_alive():
+            self.child.drained()
+        with contextlib.suppress(queue.Full):  # whoever waits for an answer, in another thread, is told
+            self.answers.put_nowait(EOFError("closed"))
 
 
 class Deadline:
@@ -175,17 +134,21 @@ class Deadline:
 
 
 class Processes:
-    """A worker and a runner that start at the same time, before they are needed."""
+    """A worker and a runner that start at the same time, before they are needed.
 
-    def __init__(self) -> None:
-        self.closed = False
-        self.worker, self.runner = Process("worker"), Process("runner")
+    Args:
+        start: makes each of them, in a sandbox or without.
+    """
 
-    def restart(self, role: Literal["worker", "runner"]) -> None:
+    def __init__(self, start: Start = PlainChild) -> None:
+        self.closed, self.start = False, start
+        self.worker, self.runner = Process("worker", start), Process("runner", start)
+
+    def restart(self, role: Role) -> None:
         """Ends one and starts it anew, unless both have been closed."""
         getattr(self, role).close()
         if not self.closed:
-            setattr(self, role, Process(role))
+            setattr(self, role, Process(role, self.start))
         if self.closed:  # by another thread, in the meantime
             getattr(self, role).close()
 

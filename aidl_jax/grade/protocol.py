@@ -19,6 +19,12 @@ from aidl_jax.errors import ProtocolError
 ARRAY = 1
 LENGTH = struct.Struct("<I")
 MAX_MESSAGE = 256 * 1024 * 1024
+MAX_PARTS = 1_000_000  # values in a message: one byte of an empty map is a hundred in memory
+MAX_ARRAY_PARTS = 40  # in an array's extension: dtype, shape, bytes
+FIXED = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3,
+         0xD6: 5, 0xD7: 9, 0xD8: 17, 0xDC: 2, 0xDD: 4, 0xDE: 2, 0xDF: 4}  # fmt: skip
+WIDTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bytes that hold a length
+EXTENSIONS = (0xC7, 0xC8, 0xC9)  # their type is not counted in their length
 DTYPES = frozenset(
     [
         "bool",
@@ -92,14 +98,33 @@ def decode(payload: bytes) -> Any:
     """The value that `encode` was given.
 
     Raises:
-        ProtocolError: malformed bytes, an unknown dtype, a shape that does not fit the bytes.
+        ProtocolError: malformed bytes, an unknown dtype, a shape that does not fit the bytes, too many values.
     """
+    _refuse_many(payload, MAX_PARTS)
     try:
         return msgpack.unpackb(payload, ext_hook=_unpack_array, raw=False, strict_map_key=False, timestamp=1)
     except ProtocolError:
         raise
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError("the bytes are not a message", given=str(error)[:80]) from error
+
+
+def _refuse_many(payload: bytes, most: int) -> None:
+    """Counts values without making them, so that a small message cannot become a large object."""
+    at = count = 0
+    while at < len(payload):
+        count += 1
+        if count > most:
+            raise ProtocolError("the bytes are not a message", given=f"more than {most:,} values")
+        first = payload[at]
+        at += 1
+        if 0xA0 <= first <= 0xBF:  # a short string holds its length in the first byte
+            at += first & 0x1F
+        elif first in WIDTHS:
+            length = payload[at : at + WIDTHS[first]]
+            at += WIDTHS[first] + int.from_bytes(length, "big") + (first in EXTENSIONS)
+        else:
+            at += FIXED.get(first, 0)
 
 
 def _pack_array(value: Any) -> msgpack.ExtType:
@@ -113,6 +138,7 @@ def _pack_array(value: Any) -> msgpack.ExtType:
 
 
 def _unpack_array(code: int, payload: bytes) -> np.ndarray:
+    _refuse_many(payload, MAX_ARRAY_PARTS)
     match msgpack.unpackb(payload, raw=False) if code == ARRAY else None:
         case [str(name), list(shape), bytes(data)] if (
             name in DTYPES and len(shape) <= 32 and all(type(n) is int and 0 <= n < 2**40 for n in shape)

@@ -87,6 +87,28 @@ class Record:
         return {"points": self.points, "possible": self.possible, **dataclasses.asdict(self)}
 
 
+def from_dict(data: dict[str, Any]) -> Record:
+    """The record that `dataclasses.asdict` or `Record.to_dict` was made of.
+
+    Raises:
+        ValueError: it is of another schema.
+        KeyError, TypeError: something is missing or unknown.
+    """
+    if data["schema"] != SCHEMA:
+        raise ValueError(f"a record of schema {data['schema']}, where {SCHEMA} is read")
+    fields = {name: value for name, value in data.items() if name not in ("points", "possible", "tasks")}
+    return Record(tasks=[_task(task) for task in data["tasks"]], **fields)
+
+
+def _task(data: dict[str, Any]) -> TaskRecord:
+    return TaskRecord(**{**data, "checks": [_check(check) for check in data["checks"]]})
+
+
+def _check(data: dict[str, Any]) -> CheckRecord:
+    failure = data["failure"]
+    return CheckRecord(**{**data, "failure": None if failure is None else FailureRecord(**failure)})
+
+
 def to_json(data: Any) -> str:
     """Canonical JSON: sorted keys, two spaces, a newline at the end."""
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

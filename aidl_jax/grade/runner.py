@@ -48,11 +48,14 @@ class Runner:
         raise ProtocolError("the runner does not know this message", given=repr(message["do"])[:40])
 
     def _load(self, serialized: bytes, specs: list[Any]) -> dict[str, Any]:
-        exported = jax.export.deserialize(bytearray(serialized))
-        found = [[list(aval.shape), aval.dtype.name] for aval in exported.in_avals]
+        try:
+            exported = jax.export.deserialize(bytearray(serialized))
+            found = [[list(aval.shape), aval.dtype.name] for aval in exported.in_avals]
+            module = _compat.parse_module(exported.mlir_module_serialized)
+        except Exception as error:  # bytes that no export wrote: each parser has its own errors
+            return {"refused": f"its bytes cannot be read ({type(error).__name__})"}
         if found != specs:
             return {"refused": f"it takes {found} where {specs} was asked for"}
-        module = _compat.parse_module(exported.mlir_module_serialized)
         refused = gate.refusal(module)
         if refused is not None:
             return {"refused": refused}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aidl_jax.exercise import Exercise
 from aidl_jax.exercise.course import Course
 from aidl_jax.exercise.source import short_name
 from aidl_jax.exercise.workspace import NO_PROGRESS, Workspace, next_exercise
-from aidl_jax.grade.classroom import ClassRun, Graded, missing
+from aidl_jax.grade.results import ClassResult, StudentResult
 from aidl_jax.grade.terminal import clean, make_console, mark
 
 
@@ -44,26 +44,28 @@ def _next_step(course: Course, workspace: Workspace | None) -> str:
     return f"Next: edit {os.path.relpath(workspace.file(following))}, then aidl check"
 
 
-def show_grades(console: Console, run: ClassRun, graded: Sequence[Graded]) -> None:
+def show_grades(console: Console, result: ClassResult) -> None:
     """A row per student: points per exercise ("-" not handed in, "?" not known), and what to look at first."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("student", overflow="fold")
-    for name in run.exercises:
+    for name in result.exercises:
         table.add_column(short_name(name).replace("/", "/\n"), justify="right")
     table.add_column("first thing to look at", overflow="fold")
-    for one in graded:
-        cells = [
-            "?" if one.unknown(n) else f"{one.points(n)}/{e.points}" if n in one.records else "-"
-            for n, e in run.exercises.items()
-        ]
-        table.add_row(Text(clean(one.student)), *cells, Text(clean(_note(one, missing(run, one)))))
+    for student in result.students:
+        cells = [_points(student, name, exercise) for name, exercise in result.exercises.items()]
+        table.add_row(Text(clean(student.student)), *cells, Text(clean(_note(student))))
     console.print(table)
 
 
-def _note(graded: Graded, absent: Sequence[str]) -> str:
+def _points(student: StudentResult, name: str, exercise: Exercise) -> str:
+    points = student.exercise_points(name)
+    return "?" if points is None else f"{points}/{exercise.points}" if name in student.records else "-"
+
+
+def _note(student: StudentResult) -> str:
     """The first failure of the first exercise that has one, else what is missing."""
-    for record in graded.records.values():
+    for record in student.records.values():
         for task in record.tasks:
             if task.failure is not None:
                 return f"{task.name}: {(task.failure.misconceptions or [task.failure.message])[0]}"
-    return "; ".join([*graded.problems.values(), *absent])
+    return "; ".join([*student.problems.values(), *student.missing])

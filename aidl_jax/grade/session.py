@@ -15,18 +15,18 @@ from aidl_jax.exercise import Exercise, Failure, WrongAnswer, plain, trees
 from aidl_jax.exercise.requests import Request, Transcript
 from aidl_jax.exercise.summary import SummaryGraph
 from aidl_jax.grade import answers, failures, protocol
+from aidl_jax.grade.children import GraderFault
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.process import Deadline, Died, Process, Processes, TimedOut
 
 START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
 MAX_PULLS = 20_000
+MAX_ANSWER = 64 << 20  # bytes of what one run of a function returns, or a generator yields in all
+MAX_REMEMBERED = 1 << 20  # bytes of an answer that is not asked for again on equal inputs
+TOP_LEVEL_ENDED = "Running the file's top level ended the process."
 
 Variant = tuple[str, WrongAnswer]
-
-
-class GraderFault(Exception):
-    """Something of the grader's own failed: the task is ungraded, never zero."""
 
 
 @dataclass
@@ -170,7 +170,7 @@ class Session:
         request: Request,
         limit: int,
     ) -> None:
-        events, pulls, yields = transcript.events, 0, 0
+        events, pulls, yields, size = transcript.events, 0, 0, 0
         while True:
             message = self._answer_of(worker, "iterate", deadline.left(), request)
             match message.get("event"):
@@ -188,7 +188,12 @@ class Session:
                     if yields > limit:
                         self._restart_worker()
                         raise Failure("malformed", "More was yielded than was asked for.")
-                    events.append(("yield", answers.unpacked(message.get("output"), "yielded")))
+                    output = message.get("output")
+                    size += len(output) if isinstance(output, bytes) else 0
+                    if size > MAX_ANSWER:
+                        self._restart_worker()
+                        raise failures.too_large("Your generator yielded", size, MAX_ANSWER)
+                    events.append(("yield", answers.unpacked(output, "yielded")))
                 case "end" | "limit":
                     if message["event"] == "end":
                         events.append(("end",))
@@ -239,7 +244,13 @@ class Session:
         key = (traced.function, _digest(request.inputs))
         if key not in self._results:
             message = {"do": "run", "function": traced.function, "inputs": list(request.inputs)}
-            self._results[key] = self._ask_runner(message, request)["outputs"]
+            outputs = self._ask_runner(message, request)["outputs"]
+            size = sum(output.nbytes for output in outputs)
+            if size > MAX_ANSWER:
+                raise failures.too_large(f"{failures.names(request)} returned", size, MAX_ANSWER)
+            if size > MAX_REMEMBERED:
+                return outputs
+            self._results[key] = outputs
         return self._results[key]
 
     def _tell(self, worker: Process, message: dict[str, Any], request: Request) -> None:
@@ -248,7 +259,7 @@ class Session:
             worker.send(message)
         except Died as error:
             self._restart_worker()
-            raise failures.died(request) from error
+            raise failures.died(request, error) from error
 
     def _pull(self, worker: Process, streams: list[Any], message: dict[str, Any], request: Request) -> tuple[Any, ...]:
         index = message.get("stream")
@@ -272,7 +283,7 @@ class Session:
             raise failures.timed_out(asked, request, self.exercise.time_limit) from error
         except (Died, ProtocolError) as error:
             self._restart_worker()
-            raise failures.died(request) from error
+            raise failures.died(request, error) from error
         failed = answer.get("error")
         if isinstance(failed, dict) and failed.get("kind") == "timeout":
             self._restart_worker()
@@ -318,7 +329,9 @@ class Session:
         except TimedOut:
             failed = {"kind": "timeout"}
         except (Died, ProtocolError) as error:
-            failed = {"kind": "died", "message": "Running the file's top level ended the process.",
+            limit = getattr(error, "limit", None)
+            what = f"Running the file's top level was ended: it {limit}." if limit else TOP_LEVEL_ENDED
+            failed = {"kind": "limit" if limit else "died", "message": what,
                       "traceback": getattr(error, "last_words", "")}  # fmt: skip
         if failed is not None:
             if isinstance(failed, dict) and failed.get("kind") == "timeout":

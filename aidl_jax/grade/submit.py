@@ -11,12 +11,13 @@ from typing import Any
 
 from aidl_jax.errors import UsageError
 from aidl_jax.exercise.course import Course
-from aidl_jax.exercise.files import write_bytes
 from aidl_jax.exercise.source import short_name
 from aidl_jax.exercise.workspace import Workspace
+from aidl_jax.files import write_bytes
 from aidl_jax.grade.extract import BrokenCell, Extraction, extract
-from aidl_jax.grade.handin import MANIFEST, Document, read_document
+from aidl_jax.grade.handin import Document, read_document
 from aidl_jax.grade.judge import versions
+from aidl_jax.grade.manifest import MANIFEST
 from aidl_jax.grade.record import Record, to_json
 
 

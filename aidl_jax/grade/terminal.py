@@ -134,7 +134,7 @@ def _failure(task: TaskRecord, failure: FailureRecord, traceback: bool) -> Rende
     parts.append(Padding(Text(clean(failure.message), "red"), (1, 2, 0, 2), expand=False))
     for sentence in failure.misconceptions:
         parts.append(Padding(Text(sentence, "bold yellow"), (0, 2), expand=False))
-    rows = list(_details(failure)) if started else []
+    rows = list(details(failure)) if started else []
     if rows:
         table = Table.grid(padding=(0, 2))
         table.add_column(style="dim", no_wrap=True)
@@ -149,7 +149,8 @@ def _failure(task: TaskRecord, failure: FailureRecord, traceback: bool) -> Rende
     return Group(*parts)
 
 
-def _details(failure: FailureRecord) -> Iterable[tuple[str, str]]:
+def details(failure: FailureRecord) -> Iterable[tuple[str, str]]:
+    """What there is to show of a failure, row by row: a label, "got", and a text that may come from a student's code."""
     if failure.line:
         yield "your line", failure.line
     if failure.call and failure.inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 
@@ -26,6 +27,18 @@ def scrub(text: str) -> str:
 def _first_line(error: BaseException) -> str:
     lines = scrub(str(error)).strip().splitlines()
     return re.sub(TRACER, "JAX array", lines[0].strip()) if lines else ""
+
+
+def limit_words(error: BaseException) -> Words | None:
+    """What is said where code has run into a limit on what it may use; None for other errors."""
+    match error:
+        case MemoryError():
+            return BY_ERRNO[errno.ENOMEM]
+        case OSError() if error.errno in BY_ERRNO:
+            return BY_ERRNO[error.errno]
+        case RuntimeError() if "can't start new thread" in str(error):
+            return "Your code started more threads than an answer may have.", "Do the work in one thread."
+    return None
 
 
 def words_for(error: BaseException) -> Words:
@@ -131,10 +144,6 @@ def _unbound(error: BaseException) -> Words:
     return f"{which} is used before it has a value.", "Give it a value on every path that leads to this line."
 
 
-def _memory(error: BaseException) -> Words:
-    return "Your code asked for more memory than there is.", "Check the shapes that you create."
-
-
 def _recursion(error: BaseException) -> Words:
     return "A function calls itself without an end.", "Check what stops the recursion."
 
@@ -169,6 +178,17 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+BY_ERRNO: dict[int, Words] = {
+    errno.EAGAIN: ("Your code tried to start another process, which an answer may not do.", "Do the work in this one."),
+    errno.EMFILE: (
+        "Your code had more files open at once than an answer may have.",
+        "Close each one: `with open(...)`.",
+    ),
+    errno.EFBIG: ("Your code wrote a larger file than an answer may write.", "Write less, or nothing at all."),
+    errno.ENOSPC: ("Your code wrote more to disk than an answer may keep.", "Write less, or nothing at all."),
+    errno.ENOMEM: ("Your code asked for more memory than there is.", "Check the shapes that you create."),
+}
+
 BY_NAME: dict[str, Callable[[BaseException], Words]] = {
     "NotImplementedError": _not_implemented,
     "ImportError": _import,
@@ -182,7 +202,6 @@ BY_NAME: dict[str, Callable[[BaseException], Words]] = {
     "ScopeError": _scope,
     "UnboundLocalError": _unbound,
     "NameError": _name,
-    "MemoryError": _memory,
     "RecursionError": _recursion,
     "SystemExit": _exit,
 }

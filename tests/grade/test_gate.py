@@ -78,7 +78,7 @@ COURSE: dict[str, Any] = {
     "fori_loop": lambda x: jax.lax.fori_loop(0, 3, lambda i, c: c + i, x), "cond": lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x),
     "switch": lambda x: jax.lax.switch(x[1].astype(int), [jnp.sin, jnp.cos], x), "map": lambda x: jax.lax.map(jnp.sin, x), "vmap": jax.vmap(jnp.sin), "checkpoint": jax.checkpoint(jnp.sin),
     "stop_gradient": jax.lax.stop_gradient, "barrier": jax.lax.optimization_barrier, "bfloat16": lambda x: x.astype("bfloat16"), "float16": lambda x: (x.astype("float16") @ x.astype("float16")),
-    "bit patterns": lambda x: jax.lax.bitcast_convert_type(x, jnp.uint32) >> 3 ^ 5, "isnan": jnp.isnan, "population_count": lambda x: jax.lax.population_count(x.astype(int)),
+    "bit patterns": lambda x: jax.lax.bitcast_convert_type(x, jnp.uint32) >> 3 ^ 5, "isnan": jnp.isnan, "shift": lambda x: x.astype(int) >> 1, "clz": lambda x: jax.lax.clz(x.astype(int)), "precision": lambda x: jax.lax.reduce_precision(x, 5, 10), "population_count": lambda x: jax.lax.population_count(x.astype(int)),
     "nested jit of a lambda": lambda x: jax.lax.scan(lambda c, e: jax.jit(lambda a, b: (a + b, a))(c, e), 0.0, x), "a constant": lambda x: x + np.arange(3),
 }  # fmt: skip
 
@@ -201,9 +201,9 @@ def test_an_unlisted_operation_is_refused_by_name(runner: Runner, name: str) -> 
         (IDENTITY, f"func.func private @dead(%a: tensor<3xf32>) -> tensor<3xf32> {{ {custom_call('evil')} }}"),
         ("%0 = stablehlo.custom_call @evil(%a) : (tensor<3xf32>) -> tensor<3xf32> " + IDENTITY, ""),
         (
-            "%p = stablehlo.constant dense<true> : tensor<i1> "
-            '%0 = "stablehlo.if"(%p) ({ %1 = stablehlo.custom_call @evil(%a) : (tensor<3xf32>) -> tensor<3xf32> '
-            "stablehlo.return %1 : tensor<3xf32> }, { stablehlo.return %a : tensor<3xf32> }) : (tensor<i1>) -> tensor<3xf32> "
+            "%p = stablehlo.constant dense<0> : tensor<i32> "
+            '%0 = "stablehlo.case"(%p) ({ %1 = stablehlo.custom_call @evil(%a) : (tensor<3xf32>) -> tensor<3xf32> '
+            "stablehlo.return %1 : tensor<3xf32> }, { stablehlo.return %a : tensor<3xf32> }) : (tensor<i32>) -> tensor<3xf32> "
             "return %0 : tensor<3xf32>",
             "",
         ),
@@ -230,6 +230,15 @@ def test_a_custom_call_cannot_be_hidden(runner: Runner, body: str, more: str) ->
 )  # fmt: skip
 def test_an_absurd_size_is_refused(runner: Runner, body: str) -> None:
     assert "larger than 1,024 MiB" in load(runner, crafted(body + IDENTITY))["refused"]
+
+
+def test_a_program_with_a_library_in_it_is_refused(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = exported(lambda x: x + np.arange(300, dtype="float32").reshape(100, 3) + np.ones((100, 3), "float32"))
+    assert "function" in load(runner, one)
+    monkeypatch.setattr(gate, "MAX_CONSTANTS", 1199)
+    assert load(runner, one) == {"refused": "more than 0 MiB of arrays are baked into it"}
+    monkeypatch.setattr(gate, "MAX_CONSTANTS", 1200)  # one number repeated takes no room
+    assert "function" in load(runner, one)
 
 
 def test_a_program_that_is_too_long_is_refused(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from aidl_jax.errors import HandInError, UsageError
+from aidl_jax.errors import HandInError
 from aidl_jax.exercise import Exercise, Hints
 from aidl_jax.grade import handin
 from aidl_jax.grade.handin import (
@@ -24,12 +24,19 @@ from aidl_jax.grade.handin import (
     MAX_TOTAL,
     answered,
     assign,
-    find_hand_ins,
     read_document,
-    read_hand_in,
 )
+from aidl_jax.grade.inbox import read_inbox
+from aidl_jax.grade.manifest import Manifest
 
 HINTS = Hints("a", "b", "c")
+
+
+def read_hand_in(path: Path) -> tuple[list[handin.Document], dict[str, str]]:
+    """One part of a hand-in, under its own name."""
+    documents, problems, manifest = handin.read_hand_in((handin.as_text(path.name), path))
+    assert manifest == Manifest()
+    return documents, problems
 
 
 def make_exercise(*tasks: str) -> Exercise:
@@ -302,6 +309,55 @@ def test_of_a_zip_only_answers_are_read(tmp_path: Path) -> None:
     assert not problems
 
 
+def test_zips_in_zips_are_read_three_deep(tmp_path: Path) -> None:
+    def zipped(members: dict[str, bytes | str]) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        return buffer.getvalue()
+
+    nested = {"answer.py": "x = 0"}
+    for depth in range(1, 4):
+        nested = {"answer.py": f"x = {depth}", "in.zip": zipped(nested)}  # type: ignore[dict-item]
+    documents, problems = read_hand_in(write_zip(tmp_path / "a.zip", nested))
+    assert {d.name: d.text for d in documents} == {
+        "answer.py": "x = 3", "in.zip/answer.py": "x = 2", "in.zip/in.zip/answer.py": "x = 1",
+        "in.zip/in.zip/in.zip/answer.py": "x = 0",
+    }  # fmt: skip
+    assert problems == {}
+    deeper = write_zip(tmp_path / "b.zip", {"in.zip": zipped(nested)})  # type: ignore[dict-item]
+    expected = {"b.zip": "zips stand too deep in zips: given 'in.zip', expected at most 3 deep"}
+    assert read_hand_in(deeper) == ([], expected)
+
+
+def test_many_small_zips_in_a_zip_are_one_hand_in(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(100):
+            archive.writestr(f"{number}.py", "x = 1")
+    bomb: dict[str, bytes | str] = {f"{number}.zip": buffer.getvalue() for number in range(6)}
+    documents, problems = read_hand_in(write_zip(tmp_path / "bomb.zip", bomb))
+    expected = f"the zip is too large when unpacked: expected at most {MAX_FILES} files and {MAX_TOTAL:,} bytes"
+    assert (documents, problems) == ([], {"bomb.zip": expected})
+
+
+def test_the_manifest_is_read_and_not_believed(tmp_path: Path) -> None:
+    told = {"versions": {"jax": "0.9.0", "numpy": 3, "x" * 99: "1"}, "exercises": {
+        LINES: {"hints": {"predict": 2, "loss": 99, "fit": True, "b": -1}, "blake2b": "ab", "points": 100}, "other": 7}}  # fmt: skip
+    path = write_zip(tmp_path / "a.zip", {"aidl.json": json.dumps(told), "answer.py": "x = 1"})
+    documents, problems, manifest = handin.read_hand_in(("a.zip", path))
+    assert [d.name for d in documents] == ["answer.py"] and not problems
+    assert manifest.versions == {"jax": "0.9.0", "x" * 60: "1"}
+    assert manifest.hints == {LINES: {"predict": 2}, "other": {}}
+    assert manifest.digests == {LINES: "ab"}
+    assert manifest.differing({"jax": "0.10.2", "numpy": "2"}) == ["handed in with jax 0.9.0, graded with 0.10.2"]
+    path = write_zip(tmp_path / "b.zip", {"aidl.json": "[" * 100_000})
+    assert list(handin.read_hand_in(("b.zip", path))[1]) == ["aidl.json"]
+    path = write_zip(tmp_path / "c.zip", {"aidl.json": "[1, 2]"})
+    assert handin.read_hand_in(("c.zip", path)) == ([], {}, Manifest())
+
+
 def test_one_broken_file_leaves_the_others_be(tmp_path: Path) -> None:
     members: dict[str, bytes | str] = {"good.py": "x = 1", "bad.py": b"\xff", "worse.ipynb": "no"}
     for path in (write_zip(tmp_path / "a.zip", members), tmp_path / "ada"):
@@ -357,18 +413,18 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"ad\xff")
     folder.mkdir()
     (folder / os.fsdecode(b"answer\xfe.py")).write_bytes(b"\xff")
-    ((student, path),) = find_hand_ins(tmp_path)
-    documents, problems = read_hand_in(path)
-    hand_in = assign(student, documents, problems, EXERCISES)
-    assert student == r"ad\udcff"
+    (arrival,) = read_inbox(tmp_path)
+    documents, problems, _ = handin.read_hand_in(*arrival.parts)
+    hand_in = assign(arrival.student, documents, problems, EXERCISES)
+    assert arrival.student == r"ad\udcff"
     assert list(hand_in.problems) == [r"answer\udcfe.py"]
-    json.dumps([student, hand_in.problems], ensure_ascii=False).encode("utf-8")  # they can be written
+    json.dumps([arrival.student, hand_in.problems], ensure_ascii=False).encode("utf-8")  # they can be written
 
 
 def test_a_file_of_another_kind_is_a_problem_not_a_silence(tmp_path: Path) -> None:
     (tmp_path / "zoe.rar").write_bytes(b"Rar!")
     (tmp_path / "zoe.py").write_text("x = 1")
-    assert [(student, path.name) for student, path in find_hand_ins(tmp_path)] == [
+    assert [(one.student, one.parts[0][0]) for one in read_inbox(tmp_path)] == [
         ("zoe", "zoe.py"),
         ("zoe.rar", "zoe.rar"),
     ]
@@ -384,38 +440,6 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(handin, "open", refused, raising=False)
     expected = {"ada.py": "the file cannot be read: given Permission denied"}
     assert read_hand_in(tmp_path / "ada.py") == ([], expected)
-
-
-# Who handed in
-
-
-def test_students_are_folders_and_files_by_name(tmp_path: Path) -> None:
-    for name in ("cora.py", "bela.ZIP", "dora.ipynb", ".DS_Store", "__MACOSX", "emil.v2.py"):
-        (tmp_path / name).touch()
-    (tmp_path / "ada.b").mkdir()
-    assert [student for student, _ in find_hand_ins(tmp_path)] == ["ada.b", "bela", "cora", "dora", "emil.v2"]
-    assert find_hand_ins(tmp_path / "cora.py") == [("cora", tmp_path / "cora.py")]
-
-
-@pytest.mark.parametrize(("one", "other"), [("ada.py", "ada.zip"), ("Ada.py", "ada.ipynb")])
-def test_two_hand_ins_of_one_name(tmp_path: Path, one: str, other: str) -> None:
-    for name in (one, other):
-        (tmp_path / name).touch()
-    with pytest.raises(UsageError) as error:
-        find_hand_ins(tmp_path)
-    assert str(error.value) == (
-        f"{tmp_path}: two hand-ins have one student's name: given {one} and {other}. Fix: rename one or take it away"
-    )
-
-
-def test_no_hand_ins(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"there is no such folder: given .*gone"):
-        find_hand_ins(tmp_path / "gone")
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(
-        UsageError, match=r"the folder holds no hand-ins: given .*, expected folders, \.py files, notebo"
-    ):
-        find_hand_ins(tmp_path)
 
 
 # Which exercise a document answers

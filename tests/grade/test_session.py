@@ -27,11 +27,11 @@ from aidl_jax.exercise import (
     stream,
     value,
 )
-from aidl_jax.grade import process
+from aidl_jax.grade import children
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.failures import MAX_TEXT
 from aidl_jax.grade.judge import judge
-from aidl_jax.grade.process import Died, Process, Processes
+from aidl_jax.grade.process import Deadline, Died, Process, Processes, TimedOut
 from aidl_jax.grade.protocol import encode
 from aidl_jax.grade.record import Record, TaskRecord, to_json
 from aidl_jax.grade.session import Session
@@ -494,7 +494,6 @@ def test_a_process_that_ends_between_questions_costs_its_own_task() -> None:
     with Session([Cell("answer.py", text)], exercise) as session:
         session.load()
         session.processes.worker.child.kill()  # as a thread that student code has started could
-        session.processes.worker.child.wait()
         record = by_name(judge("small", exercise, session, 1))
     assert record["scale"].failure is not None and record["scale"].failure.kind == "died"
     assert record["firsts"].verdict == "passed"
@@ -565,9 +564,9 @@ def test_a_check_that_only_simpler_inputs_break_still_fails_the_answer(pool: Any
 
 @pytest.mark.parametrize("role", ["worker", "runner"])
 def test_a_process_that_cannot_start_is_the_graders_fault(monkeypatch: pytest.MonkeyPatch, role: str) -> None:
-    start = process.BOOT.replace("{role}", "{{role}}").replace("{{role}}", "{role}")
+    start = children.BOOT.replace("{role}", "{{role}}").replace("{{role}}", "{role}")
     broken = f"import sys; '{{role}}' == '{role}' and sys.exit('no such library'); {start}"
-    monkeypatch.setattr(process, "BOOT", broken)
+    monkeypatch.setattr(children, "BOOT", broken)
     record = by_name(grade(RIGHT, draws=1))
     assert record["scale"].verdict == "ungraded"
     assert record["scale"].points == 0
@@ -600,7 +599,7 @@ class Scripted:
 
 class ScriptedProcesses(Processes):
     def __init__(self, worker: dict[str, Any], runner: dict[str, Any]) -> None:
-        self.closed = False
+        self.closed, self.start = False, children.PlainChild
         self.worker, self.runner = Scripted("worker", worker), Scripted("runner", runner)  # type: ignore[assignment]
 
 
@@ -615,7 +614,7 @@ RUNNER: dict[str, Any] = {
 def scripted(monkeypatch: pytest.MonkeyPatch, worker: dict[str, Any], runner: dict[str, Any]) -> dict[str, TaskRecord]:
     exercise = make_exercise()
     monkeypatch.setattr(
-        "aidl_jax.grade.session.Process", lambda role: Scripted(role, worker if role == "worker" else runner)
+        "aidl_jax.grade.process.Process", lambda role, start: Scripted(role, worker if role == "worker" else runner)
     )
     session = Session([], exercise, ScriptedProcesses(worker, runner))
     return by_name(judge("small", exercise, session, 1))
@@ -701,8 +700,8 @@ def test_a_forged_load_fails_and_never_passes(monkeypatch: pytest.MonkeyPatch, a
             "died",
             "The process that ran `scale` ended",
         ),
-        ({"load": process.TimedOut("late")}, "timeout", "`scale` takes longer than 10 seconds to compile."),
-        ({"run": process.TimedOut("late")}, "timeout", "`scale` did not come to an end within 10 seconds."),
+        ({"load": TimedOut("late")}, "timeout", "`scale` takes longer than 10 seconds to compile."),
+        ({"run": TimedOut("late")}, "timeout", "`scale` did not come to an end within 10 seconds."),
     ],
 )
 def test_what_happens_in_the_runner_is_told_apart(
@@ -739,11 +738,11 @@ def test_texts_from_the_worker_are_cut_to_a_length(monkeypatch: pytest.MonkeyPat
 
 def test_a_started_process_is_asked_and_ends_with_its_folder() -> None:
     one = Process("runner")
-    folder = one.scratch.parent
+    folder = one.child.scratch.parent
     assert one.ask({"do": "hello", "seconds": 60}, 60) == {}
     one.close()
     one.close()
-    assert one.child.returncode is not None
+    assert one.child.process.returncode is not None
     assert not folder.exists()
     with pytest.raises(Died):
         one.ask({"do": "hello", "seconds": 1}, 1)
@@ -765,12 +764,12 @@ def test_a_module_beside_the_hand_in_is_not_imported(monkeypatch: pytest.MonkeyP
     (tmp_path / "no_such_helper.py").write_text("value = 1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert str(tmp_path) not in process.module_path()
+    assert str(tmp_path) not in children.module_path()
 
 
 def test_a_deadline_never_waits_for_less_than_a_millisecond() -> None:
-    assert process.Deadline(0).left() == 0.001
-    assert 5 < process.Deadline(10).left() <= 10
+    assert Deadline(0).left() == 0.001
+    assert 5 < Deadline(10).left() <= 10
 
 
 def test_the_order_of_a_set_is_the_same_in_every_run() -> None:

@@ -1,0 +1,216 @@
+"""The command `aidl grade`: a class's hand-ins in, marks and pages out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aidl_jax.command_parts import course_option, warn
+from aidl_jax.errors import UsageError
+
+if TYPE_CHECKING:
+    from aidl_jax.grade.children import Start
+    from aidl_jax.grade.classroom import ClassRun, Graded
+    from aidl_jax.grade.handin import HandIn
+    from aidl_jax.grade.inbox import Arrival
+    from aidl_jax.grade.marks import LatePolicy
+    from aidl_jax.grade.results import Adjustment, ClassResult
+
+__all__ = ["grade"]
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.argument("submissions", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where grades.csv and the pages go.")
+@click.option("--exercise", "names", multiple=True, help="Grade this exercise; may be given again.")
+@click.option("--roster", type=FILE, help="A CSV of who is in the class.")
+@click.option("--due", help="The deadline, such as 2026-11-20T23:59.")
+@click.option(
+    "--penalty", type=click.FloatRange(0, 100), default=0.0, help="Percent of the points that a late day costs."
+)
+@click.option(
+    "--fill", type=FILE, help="Canvas's or Moodle's exported table: a filled copy goes into the output folder."
+)
+@click.option("--column", help="The column of --fill that gets the points.")
+@click.option(
+    "--gradescope", type=click.Path(path_type=Path), help="SUBMISSIONS is one hand-in; write results.json here."
+)
+@click.option("--explain", nargs=2, metavar="STUDENT TASK", help="Replay one verdict, with its inputs.")
+@click.option("--seed", type=click.IntRange(0), help="Of the hidden inputs; drawn and recorded without it.")
+@click.option("--jobs", type=click.IntRange(1), help="Hand-ins at a time; the number of cores without it.")
+@click.option("--replace", is_flag=True, help="Grade anew what an earlier run has graded.")
+@click.option("--unsafe", is_flag=True, help="Run student code without a sandbox.")
+@course_option
+def grade(
+    submissions: Path, out: Path, names: Sequence[str], roster: Path | None, due: str | None, penalty: float,
+    fill: Path | None, column: str | None, gradescope: bool, explain: tuple[str, str] | None, seed: int | None,
+    jobs: int | None, replace: bool, unsafe: bool, course_path: Path | None,
+) -> int:  # fmt: skip
+    """Grade a class: SUBMISSIONS is a folder or a zip with an entry per student, or an export of Canvas, Moodle, Gradescope.
+
+    A run that was stopped goes on where it was; after a change only what it touches is graded again.
+    """
+    from aidl_jax.exercise.course import open_course
+    from aidl_jax.grade import classroom, inbox, marks, outputs
+    from aidl_jax.grade.children import PlainChild
+    from aidl_jax.grade.journal import Journal, about_run
+    from aidl_jax.grade.nursery import Nursery
+    from aidl_jax.grade.templates import UNSAFE
+
+    if submissions.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UsageError("the output would stand among the hand-ins", given=str(out), fix="name a folder elsewhere")
+    if explain is not None and about_run(out) is None:
+        raise UsageError("there is no verdict to explain yet", given=str(out), fix="grade first, without --explain")
+    course = open_course(course_path)
+    policy = marks.LatePolicy(marks.read_due(due) if due else None, penalty)
+    with contextlib.ExitStack() as held:
+        scratch = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="aidl-class-")))
+        folder = held.enter_context(inbox.opened(submissions, scratch))
+        arrivals, strangers = _arrivals(folder, roster)
+        hand_ins, exercises = classroom.read_class(arrivals, course, [course.resolve(name) for name in names])
+        if unsafe:
+            click.echo(UNSAFE)
+        start: Start = PlainChild
+        if not unsafe:  # before anything is written
+            start = held.enter_context(Nursery()).start
+        outputs.prepare(out, replace)
+        chosen = _seed(out, seed)
+        journal = held.enter_context(Journal(out, {"course": course.title, "seed": chosen, "unsafe": unsafe}))
+        run = classroom.ClassRun(course, exercises, chosen, jobs or os.cpu_count() or 1, start, journal)
+        if explain is not None:
+            return _explain(run, hand_ins, *explain)
+        adjustments = marks.read_adjustments(out, course, [hand_in.student for hand_in in hand_ins])
+        earlier = outputs.earlier_results(out)
+        graded = _graded(run, hand_ins)
+        result = _class_result(run, arrivals, hand_ins, graded, policy, adjustments, unsafe)
+        said = outputs.changes(earlier, result, graded)
+        outputs.write_results(out, result, graded)
+        if gradescope:
+            outputs.write_gradescope(out, result)
+        said += _filled(out, fill, column, result) if fill else []
+    return _told(out, result, [*strangers], said)
+
+
+def _arrivals(folder: Path, roster: Path | None) -> tuple[list[Arrival], list[str]]:
+    """Who handed in what; and what the roster does not know."""
+    from aidl_jax.grade import inbox
+    from aidl_jax.grade.roster import on_roster, read_roster
+
+    arrivals = inbox.read_inbox(folder)
+    if roster is None:
+        inbox.refuse_clashes(arrivals, folder)
+        return arrivals, []
+    return on_roster(arrivals, read_roster(roster))
+
+
+def _seed(out: Path, asked: int | None) -> int:
+    """The one asked for, the earlier run's, or a new one.
+
+    Raises:
+        UsageError: another one is asked for than the verdicts there were drawn with.
+    """
+    from aidl_jax.grade.journal import about_run
+
+    earlier = about_run(out)
+    if earlier is None:
+        return secrets.randbits(32) if asked is None else asked
+    if asked not in (None, earlier["seed"]):
+        raise UsageError("the run in the output folder has another seed", given=str(asked), expected=str(earlier["seed"]),
+                         fix="leave --seed out, or pass --replace to grade anew")  # fmt: skip
+    return int(earlier["seed"])
+
+
+def _graded(run: ClassRun, hand_ins: Sequence[HandIn]) -> list[Graded]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from aidl_jax.grade.terminal import make_console
+
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=make_console()) as bar:
+        job = bar.add_task("grading", total=len(hand_ins))
+        return run.grade(hand_ins, lambda graded: bar.advance(job))
+
+
+def _class_result(
+    run: ClassRun, arrivals: Sequence[Arrival], hand_ins: Sequence[HandIn], graded: Sequence[Graded], policy: LatePolicy,
+    adjustments: Mapping[str, Sequence[Adjustment]], unsafe: bool,
+) -> ClassResult:  # fmt: skip
+    from aidl_jax.grade.judge import versions
+    from aidl_jax.grade.marks import student_result
+    from aidl_jax.grade.results import ClassResult
+
+    students = [
+        student_result(arrival, hand_in, one, run.exercises, policy, adjustments.get(one.student, []))
+        for arrival, hand_in, one in zip(arrivals, hand_ins, graded, strict=True)
+    ]
+    seconds = {one.student: round(one.seconds, 3) for one in graded}
+    return ClassResult(run.course.title, run.exercises, students, run.seed, unsafe, versions(), seconds)
+
+
+def _filled(out: Path, exported: Path, column: str | None, result: ClassResult) -> list[str]:
+    """Writes a filled copy of an exported gradebook; what is to be said of it."""
+    from aidl_jax.files import write_bytes
+    from aidl_jax.grade import gradebooks, outputs
+
+    points = {one.student: one.final for one in result.students if one.final is not None}
+    known_as = {one.student: [one.student, *one.known_as] for one in result.students}
+    filled = gradebooks.fill(exported.read_bytes(), points, column, possible=result.possible, known_as=known_as)
+    path = out / f"{outputs.FILLED}{exported.name}"
+    write_bytes(path, filled.data)
+    said = [f"{path}: {len(filled.filled)} of {len(points)} in the column {filled.column!r}, for {filled.system}"]
+    for words, which in (("other grade there before", filled.changed), ("no row", filled.unmatched), ("could be more than one", filled.ambiguous),
+                         ("may not be changed", filled.locked)):  # fmt: skip
+        said += [f"{words}: {one}" for one in which]
+    return said
+
+
+def _explain(run: ClassRun, hand_ins: Sequence[HandIn], student: str, task: str) -> int:
+    """Replays the verdict on one task of one student."""
+    from aidl_jax.errors import close_matches
+    from aidl_jax.grade.replay import replay
+    from aidl_jax.grade.terminal import make_console
+
+    found = {hand_in.student: hand_in for hand_in in hand_ins}
+    if student not in found:
+        raise UsageError("no such student handed in", given=student, fix=close_matches(student, found))
+    tasks = {t: name for name in found[student].answers for t in run.exercises[name].tasks}
+    if task not in tasks:
+        raise UsageError(f"{student} handed in no such task", given=task, fix=close_matches(task, tasks))
+    name = tasks[task]
+    document = found[student].answers[name]
+    replay(make_console(), name, run.exercises[name], document, task, run.seed, run.start)
+    return 0
+
+
+def _told(out: Path, result: ClassResult, strangers: Sequence[str], changed: Sequence[str]) -> int:
+    """The table on the screen, what changed, where everything is, what could not be graded; the exit code."""
+    from aidl_jax.grade.screens import show_grades
+    from aidl_jax.grade.terminal import clean, make_console
+
+    show_grades(make_console(), result)
+    for line in changed:
+        click.echo(clean(line))
+    click.echo(f"Table: {out / 'grades.csv'}   records: {out / 'records'}   seed: {result.seed}")
+    click.echo(f"The class on one page: {out / 'index.html'}")
+    problems = [*strangers]
+    for student in result.students:
+        parts = [
+            *student.problems.items(),
+            *((n, f"ungraded: {', '.join(u)}") for n in result.exercises if (u := student.ungraded(n))),
+        ]
+        problems += [
+            f"{where}: {what}" if where.startswith(student.student) else f"{student.student}: {where}: {what}"
+            for where, what in parts
+        ]
+    for line in problems:
+        warn(line)
+    return 2 if problems else 0
