@@ -23,8 +23,10 @@ import pytest
 from aidl_jax.exercise import Draw, Exercise, Failure, Student, Task, WrongAnswer
 from aidl_jax.exercise.course import open_course
 from aidl_jax.exercise.source import BEGIN, END, student_text
+from aidl_jax.grade.children import Start
 from aidl_jax.grade.extract import Cell, extract
 from aidl_jax.grade.judge import judge
+from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import TaskRecord
 from aidl_jax.grade.session import Session, Variant, VariantSession
 
@@ -84,9 +86,9 @@ class InPlace(VariantSession):
 
 
 @pytest.fixture
-def solved(course: str, name: str) -> Iterator[Session]:
+def solved(course: str, name: str, start: Start) -> Iterator[Session]:
     """A session with the solution handed in."""
-    with Session([Cell("solution.py", text_of(course, name))], load(course, name)) as session:
+    with Session([Cell("solution.py", text_of(course, name))], load(course, name), Processes(start)) as session:
         yield session
 
 
@@ -186,9 +188,10 @@ def test_a_session_notebook_can_share_one_namespace(course: str, session: str) -
 
 @pytest.mark.oldest
 @EACH_EXERCISE
-def test_the_unsolved_file_says_what_is_to_be_written(course: str, name: str) -> None:
+def test_the_unsolved_file_says_what_is_to_be_written(course: str, name: str, start: Start) -> None:
     exercise = load(course, name)
-    with Session([Cell("answer.py", student_text(text_of(course, name), name))], exercise) as session:
+    cells = [Cell("answer.py", student_text(text_of(course, name), name))]
+    with Session(cells, exercise, Processes(start)) as session:
         record = judge(name, exercise, session, seed=0)
     assert record.points == 0
     for task in record.tasks:
@@ -225,11 +228,14 @@ def test_the_solution_passes_on_every_seed(course: str, name: str, solved: Sessi
 
 @pytest.mark.parametrize(("course", "name", "path"), ALTERNATIVES, ids=[f"{n}:{p.stem}" for _, n, p in ALTERNATIVES])
 @SOME_OR_ALL
-def test_every_alternative_passes_on_every_seed(course: str, name: str, path: Path, seeds: Iterable[int]) -> None:
+def test_every_alternative_passes_on_every_seed(
+    course: str, name: str, path: Path, seeds: Iterable[int], start: Start
+) -> None:
     exercise = load(course, name)
     text = path.read_text(encoding="utf-8")
     assert functions_of(text).keys() & exercise.tasks.keys(), "it takes the place of nothing"
-    with Session([Cell("solution.py", text_of(course, name)), Cell(path.name, text)], exercise) as session:
+    cells = [Cell("solution.py", text_of(course, name)), Cell(path.name, text)]
+    with Session(cells, exercise, Processes(start)) as session:
         passes(name, exercise, session, seeds)
 
 
@@ -270,14 +276,14 @@ def test_wrong_answers_are_rejected_and_explained_on_every_seed(
 
 @pytest.mark.slow
 @EACH_TASK
-def test_wrong_answers_are_explained_when_they_are_handed_in(course: str, name: str, task: str) -> None:
+def test_wrong_answers_are_explained_when_they_are_handed_in(course: str, name: str, task: str, start: Start) -> None:
     exercise = load(course, name)
     for wrong in exercise.tasks[task].wrong_answers:
         cells = [
             Cell("solution.py", text_of(course, name)),
             Cell("wrong.py", f"{wrong.source}\n{task} = {wrong.name}\n"),
         ]
-        with Session(cells, exercise) as session:
+        with Session(cells, exercise, Processes(start)) as session:
             record = verdict(name, exercise, session, 0, task, explained=True)
             assert sentences(record) == [wrong.sentence], (wrong.name, record.failure)
 
