@@ -126,7 +126,8 @@ def test_help_and_map_import_no_jax(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     ["aidl_jax.cli", "aidl_jax.exercise", "aidl_jax.grade.judge", "aidl_jax.grade.local", "aidl_jax.grade.classroom",
-     "aidl_jax.grade.cell", "aidl_jax.grade.submit", "aidl_jax.pytest_plugin", "aidl_jax.exercise.build"],
+     "aidl_jax.grade.cell", "aidl_jax.grade.submit", "aidl_jax.pytest_plugin", "aidl_jax.exercise.build",
+     "aidl_jax.grade.forks", "aidl_jax.grade.watch_screen"],
 )  # fmt: skip
 def test_modules_need_neither_jax_nor_linux(module: str) -> None:
     absent = ["jax", "jaxlib", "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "posixpath_"]
