@@ -30,7 +30,7 @@ from aidl_jax.grade.extract import Cell, extract
 from aidl_jax.grade.judge import versions
 
 AIDL = [sys.executable, "-m", "aidl_jax"]
-VERDICT = "after it was seen."
+VERDICT = ": checked in"
 FUTURE = "from __future__ import annotations\n"  # for the annotations of wrong answers, whose imports are left out
 PATIENCE = 120.0
 

@@ -209,3 +209,12 @@ def test_every_exercise_finished(workspace: Path) -> None:
     with watching(workspace) as watched:
         watched.sees("aidl: every exercise is finished. Fix: name the one you want to see again")
         assert watched.process.wait(PATIENCE) == 2
+
+
+def test_it_ends_with_its_terminal(workspace: Path) -> None:
+    with watching(workspace, "temperature") as watched:
+        watched.sees(KEYS)
+        os.close(watched.typed)
+        os.close(watched.screen)
+        watched.typed = watched.screen = -1
+        assert watched.process.wait(PATIENCE) >= 0  # by itself; what it says goes nowhere

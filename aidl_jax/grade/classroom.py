@@ -143,6 +143,7 @@ def read_class(
     found = {n: e for n, e in asked.items() if any(n in h.answers or n in h.problems for h in hand_ins)}
     if not (names or found):
         unread = [f"{where}: {what}" for hand_in in hand_ins for where, what in hand_in.problems.items()]
-        given = "; ".join(unread[:3]) or f"{len(hand_ins)} hand-ins"
+        students = [hand_in.student for hand_in in hand_ins]
+        given = "; ".join(unread[:3]) or f"what {', '.join(students[:3])}{' and others' * (len(students) > 3)} handed in"
         raise UsageError("no hand-in answers an exercise of this course", given=given, fix="name one with --exercise")
     return hand_ins, asked if names else found

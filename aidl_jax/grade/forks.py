@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -83,7 +84,7 @@ class Forks:
         finally:
             os.close(stdin)
             os.close(stdout)
-        return Fork(self, number, os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb"), words)
+        return Fork(self, number, scratch, os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb"), words)
 
     def ask(self, message: dict[str, Any], files: list[int] | None = None) -> int:
         """One question to the process, and the number it answers with."""
@@ -118,8 +119,11 @@ class Forks:
 class Fork:
     """One worker or runner; the process that forked it ends it, so that its number is never another's by then."""
 
-    def __init__(self, forks: Forks, number: int, stdin: IO[bytes], stdout: IO[bytes], words: IO[bytes]) -> None:
-        self.forks, self.number, self.stdin, self.stdout, self.words = forks, number, stdin, stdout, words
+    def __init__(
+        self, forks: Forks, number: int, scratch: str, stdin: IO[bytes], stdout: IO[bytes], words: IO[bytes]
+    ) -> None:
+        self.forks, self.number, self.scratch = forks, number, scratch
+        self.stdin, self.stdout, self.words = stdin, stdout, words
         self.ended: int | None = None
         self.holding = threading.Lock()
 
@@ -141,6 +145,7 @@ class Fork:
             self.stdin.close()
         with self.holding:
             self.words.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def drained(self) -> None:
         """As `Child.drained`."""

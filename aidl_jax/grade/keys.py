@@ -56,7 +56,10 @@ def _on_posix(seconds: float) -> str:
 
     if not select.select([sys.stdin], [], [], seconds)[0]:
         return ""
-    key = os.read(sys.stdin.fileno(), 1)
+    try:
+        key = os.read(sys.stdin.fileno(), 1)
+    except OSError:  # its other side was closed
+        key = b""
     if not key:
         raise EOFError("the terminal is gone")
     return key.decode("ascii", "replace").lower()

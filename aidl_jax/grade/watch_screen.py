@@ -13,10 +13,11 @@ from aidl_jax.exercise.workspace import Workspace
 from aidl_jax.grade.handin import Document, read_document
 from aidl_jax.grade.keys import Keys
 from aidl_jax.grade.record import Record
+from aidl_jax.grade.saves import Saved, Saves
 from aidl_jax.grade.screens import show_map
 from aidl_jax.grade.submit import answer
 from aidl_jax.grade.terminal import clean, first_failure, make_console, show_record
-from aidl_jax.grade.watching import Saved, Saves, Told, Watch, needed_texts
+from aidl_jax.grade.watching import Told, Watch, needed_texts
 
 LOOK = 0.05  # seconds between two looks at the files
 LOOK_CHECKING = 0.02  # and at what a check has come to
@@ -120,7 +121,7 @@ class WatchScreen:
         self.remember(told.record)
         self._clear()
         show_record(told.record, self.console)
-        self._say("", f"{told.record.source}: checked {told.seconds:.2f} s after it was seen.", *self.notes)
+        self._say("", f"{told.record.source}: checked in {told.seconds:.2f} s.", *self.notes)
 
     def _tell_missing(self) -> None:
         file = self.workspace.file(self.name)

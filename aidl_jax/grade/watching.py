@@ -11,16 +11,14 @@ import dataclasses
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from aidl_jax.errors import HandInError
 from aidl_jax.exercise import Exercise
 from aidl_jax.exercise.requests import Request
 from aidl_jax.grade.children import GraderFault, Start
 from aidl_jax.grade.extract import extract
-from aidl_jax.grade.handin import Document, read_file
+from aidl_jax.grade.handin import Document
 from aidl_jax.grade.judge import NOT_EXPLAINED, judge
 from aidl_jax.grade.local import HOME_SEED
 from aidl_jax.grade.process import Process, Processes
@@ -28,7 +26,6 @@ from aidl_jax.grade.record import Record, TaskRecord
 from aidl_jax.grade.session import Session
 
 PATIENCE = 0.3  # seconds for an abandoned check to let go of the runner before that is killed too
-GONE = 20  # looks in a row that do not find a file before it counts as missing: editors save by renaming
 
 
 @dataclass(frozen=True)
@@ -117,11 +114,10 @@ class Check:
         same = {task: one.record for task, one in self.known.items() if _same(one, texts)}
         record = judge(self.name, self.exercise, session, HOME_SEED, explained=False, known=same, progress=session.at)
         self.known = {**self.known, **self._passed(record, session, texts)}  # what is kept holds again after an undo
-        seconds, more = time.monotonic() - self.began, _explainable(record)
-        self._tell(record, seconds, final=not more)
-        if more:
-            passed = {task.name: task for task in record.tasks if task.verdict == "passed"}
-            record = judge(self.name, self.exercise, session, HOME_SEED, known=passed, progress=session.at)
+        seconds, settled = time.monotonic() - self.began, {t.name: t for t in record.tasks if not _explainable(t)}
+        self._tell(record, seconds, final=len(settled) == len(record.tasks))
+        if len(settled) < len(record.tasks):
+            record = judge(self.name, self.exercise, session, HOME_SEED, known=settled, progress=session.at)
             self._tell(record, seconds, final=True)
 
     def _tell(self, record: Record, seconds: float, final: bool) -> None:
@@ -211,59 +207,5 @@ def _same(one: Known, texts: Mapping[str, str]) -> bool:
     return all(texts.get(function) == text for function, text in one.texts.items())
 
 
-def _explainable(record: Record) -> bool:
-    return any(task.failure is not None and task.failure.kind not in NOT_EXPLAINED for task in record.tasks)
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A file with something new in it; `before` is None where it was not there."""
-
-    path: Path
-    content: bytes
-    before: bytes | None
-
-
-class Saves:
-    """Tells which of some files have been saved, by looking at them again and again.
-
-    Args:
-        paths: the files; they need not be there yet.
-    """
-
-    def __init__(self, paths: Iterable[Path]) -> None:
-        self.stamps = {path: _stamp(path) for path in paths}
-        self.contents = {path: _content(path) for path in self.stamps}
-        self.absent = dict.fromkeys(self.stamps, 0)
-
-    def changed(self) -> list[Saved]:
-        """What has come since the last look; a file that is not there keeps its content."""
-        return [saved for saved in map(self._look, self.stamps) if saved is not None]
-
-    def missing(self, path: Path) -> bool:
-        """Whether a file has now been away for too long to be on its way back; told once."""
-        return self.absent[path] == GONE
-
-    def _look(self, path: Path) -> Saved | None:
-        stamp = _stamp(path)
-        self.absent[path] = 0 if stamp else self.absent[path] + 1
-        content = _content(path) if stamp not in (None, self.stamps[path]) else None
-        if content is None:
-            return None
-        before, self.stamps[path], self.contents[path] = self.contents[path], stamp, content
-        return Saved(path, content, before) if content != before else None
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return read_file(path)
-    except HandInError:
-        return None
+def _explainable(task: TaskRecord) -> bool:
+    return task.failure is not None and task.failure.kind not in NOT_EXPLAINED

@@ -43,7 +43,9 @@ def test_a_fork_is_a_worker_with_our_settings(forks: Forks) -> None:
     folder, imported, seed, leads = plain.unpack(protocol.decode(answer["answer"]))  # type: ignore[index]
     assert Path(folder).parent == Path(forks.folder.name)
     assert (imported, seed, leads) == (True, "0", True)
+    assert Path(folder).is_dir()
     worker.close()
+    assert not Path(folder).exists()
 
 
 def test_what_it_started_ends_with_it(forks: Forks, tmp_path: Path) -> None:

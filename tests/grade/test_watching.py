@@ -15,8 +15,9 @@ from aidl_jax.grade.handin import Document
 from aidl_jax.grade.judge import judge
 from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import Record
+from aidl_jax.grade.saves import GONE, Saved, Saves
 from aidl_jax.grade.session import Session
-from aidl_jax.grade.watching import GONE, Saved, Saves, Watch, needed_texts
+from aidl_jax.grade.watching import Watch, needed_texts
 
 HINTS = Hints("the idea", "where to look", "nearly the line")
 RIGHT = """
