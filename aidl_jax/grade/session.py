@@ -21,7 +21,7 @@ from aidl_jax.grade.process import Deadline, Died, Process, Processes, TimedOut
 
 START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
-MAX_PULLS = 20_000
+MAX_PULLS = 5_000
 MAX_ANSWER = 64 << 20  # bytes of what one run of a function returns, or a generator yields in all
 MAX_REMEMBERED = 1 << 20  # bytes of an answer that is not asked for again on equal inputs
 TOP_LEVEL_ENDED = "Running the file's top level ended the process."

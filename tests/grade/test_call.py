@@ -22,6 +22,7 @@ from aidl_jax.exercise import (
     static,
     value,
 )
+from aidl_jax.grade.children import Start
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.failures import ENDLESS, WHILE
 from aidl_jax.grade.judge import judge
@@ -73,9 +74,9 @@ RIGHT = "def feeders(graph):\n    return {name for inputs in graph.values() for 
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Callable[..., Session]]:
+def pool(start: Start) -> Iterator[Callable[..., Session]]:
     """Sessions whose two processes are shared."""
-    processes = Processes()
+    processes = Processes(start)
 
     def open_session(text: str, time_limit: float = 10.0) -> Session:
         return Session([Cell("answer.py", text)], make_exercise(time_limit), processes)

@@ -25,6 +25,7 @@ from aidl_jax.exercise import (
     value,
 )
 from aidl_jax.grade import drawing
+from aidl_jax.grade.children import Start
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.judge import judge
 from aidl_jax.grade.process import Died, Process, Processes, TimedOut
@@ -68,9 +69,9 @@ def make_exercise() -> Exercise:
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Callable[[str], Session]]:
+def pool(start: Start) -> Iterator[Callable[[str], Session]]:
     """Sessions whose two processes are shared."""
-    processes = Processes()
+    processes = Processes(start)
     yield lambda text: Session([Cell("answer.py", text)], make_exercise(), processes)
     processes.close()
 

@@ -28,6 +28,7 @@ from aidl_jax.exercise import (
     value,
 )
 from aidl_jax.grade import children
+from aidl_jax.grade.children import Start
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.failures import MAX_TEXT
 from aidl_jax.grade.judge import judge
@@ -134,9 +135,9 @@ def replaced(name: str, body: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[Callable[[str, float], Session]]:
+def pool(start: Start) -> Iterator[Callable[[str, float], Session]]:
     """Sessions whose two processes are shared by many hand-ins, as `load` reads a new one each time."""
-    processes = Processes()
+    processes = Processes(start)
 
     def open_session(text: str, time_limit: float = 10.0) -> Session:
         return Session([Cell("answer.py", text)], make_exercise(time_limit), processes)
@@ -211,7 +212,7 @@ def test_an_unexplained_failure_is_neither_shrunk_nor_matched(check: Any) -> Non
 def test_a_generators_wrong_answer_is_named_too(check: Any) -> None:
     body = "def firsts(stream, count):\n    kept = list(stream)\n    yield from kept[:count]"
     failure = check(replaced("firsts", body))["firsts"].failure
-    assert failure.kind == "timeout" and "more than 20,000 elements" in failure.message
+    assert failure.kind == "timeout" and "more than 5,000 elements" in failure.message
     assert "never list(stream)" in failure.fix
 
 
@@ -563,7 +564,9 @@ def test_a_check_that_only_simpler_inputs_break_still_fails_the_answer(pool: Any
 
 
 @pytest.mark.parametrize("role", ["worker", "runner"])
-def test_a_process_that_cannot_start_is_the_graders_fault(monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+def test_a_process_that_cannot_start_is_the_graders_fault(
+    monkeypatch: pytest.MonkeyPatch, role: str, plain: Start
+) -> None:
     start = children.BOOT.replace("{role}", "{{role}}").replace("{{role}}", "{role}")
     broken = f"import sys; '{{role}}' == '{role}' and sys.exit('no such library'); {start}"
     monkeypatch.setattr(children, "BOOT", broken)
@@ -736,8 +739,8 @@ def test_texts_from_the_worker_are_cut_to_a_length(monkeypatch: pytest.MonkeyPat
     )
 
 
-def test_a_started_process_is_asked_and_ends_with_its_folder() -> None:
-    one = Process("runner")
+def test_a_started_process_is_asked_and_ends_with_its_folder(plain: Start) -> None:
+    one: Any = Process("runner", plain)
     folder = one.child.scratch.parent
     assert one.ask({"do": "hello", "seconds": 60}, 60) == {}
     one.close()
