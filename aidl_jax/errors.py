@@ -86,6 +86,10 @@ class TrainError(AidlError):
     """A training run that cannot be made, cannot go on, or cannot be resumed as asked."""
 
 
+class ServeError(AidlError):
+    """A trained model that cannot be exported, loaded or asked as given: a damaged file, another version, an example that does not fit."""
+
+
 class CourseError(AidlError):
     """An author's mistake in a course: a source file, a check, a wrong answer."""
 

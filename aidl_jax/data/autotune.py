@@ -10,12 +10,11 @@ from typing import Any
 
 from aidl_jax.data.pools import Call, Pool
 
-__all__ = ["AUTOTUNE", "FIRST_CALLS", "MOST_THREADS", "Tuned", "tuned"]
+__all__ = ["AUTOTUNE", "CORES", "FIRST_CALLS", "MOST_THREADS", "Tuned", "tuned"]
 
 AUTOTUNE = -1
-MOST_THREADS = min(
-    4 * len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)), 32
-)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MOST_THREADS = min(4 * CORES, 32)
 FIRST_CALLS = 4 * MOST_THREADS  # one to warm up, then 2 for each thread with 1, 2, 4, ... threads
 WORTH = 1.1  # more threads are taken only where they give this many times as much
 

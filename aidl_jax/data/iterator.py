@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from aidl_jax.data.ahead import rows_each
-from aidl_jax.data.elements import Element, row_bytes
+from aidl_jax.data.elements import Element
 from aidl_jax.data.explaining import explain
 from aidl_jax.data.python_cursors import has_no_state, refuse_no_state
 from aidl_jax.data.stage import UNKNOWN, Cursor, Run, Skipped, Stage, State
@@ -164,7 +164,7 @@ def block_of(stage: Stage) -> int:
     stages = list(rows_each(stage, 1.0))
     if not stage.indexed or stage.size is UNKNOWN or any(one.calls_at_once for one, _ in stages):
         return 1
-    heaviest = max(row_bytes(one.spec) * rows for one, rows in stages)
+    heaviest = max(one.element_bytes * rows for one, rows in stages)
     return int(max(1, min(MOST_ROWS if heaviest > 64 else 64 * MOST_ROWS, BLOCK_BYTES // max(heaviest, 1))))
 
 

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from aidl_jax.data.ahead import plan_of
-from aidl_jax.data.elements import Element, Listed, Rows, Spec, frozen, joined
+from aidl_jax.data.elements import Element, Listed, Rows, Spec, frozen, joined, row_bytes
 from aidl_jax.data.once import cached_property
 from aidl_jax.data.pools import Pool, Pools, in_order
 
@@ -183,6 +183,11 @@ class Stage:
     def spec(self) -> Spec:
         """Shapes and dtypes of an element."""
         raise NotImplementedError
+
+    @property
+    def element_bytes(self) -> int:
+        """About how many bytes one element weighs."""
+        return row_bytes(self.spec)
 
     @property
     def arguments(self) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 
 from aidl_jax.data import Dataset
 from aidl_jax.data.elements import Element, Rows
+from aidl_jax.data.examples import ParsedExamples
+from aidl_jax.data.image_stage import DecodedImages
 from aidl_jax.data.interleaving import Interleaved
 from aidl_jax.data.mapping import Mapped
 from aidl_jax.data.prefetching import Prefetched
@@ -71,7 +73,8 @@ def _stage_of(stage: Stage) -> str:
             isinstance(stage, Slices) and not any(isinstance(leaf, np.memmap) for leaf in stage.leaves)
         )
         return "batch" if is_in_memory else "read"
-    if isinstance(stage, PythonMapped) or (isinstance(stage, Filtered) and stage.python):
+    decodes = isinstance(stage, PythonMapped | DecodedImages | ParsedExamples)
+    if decodes or (isinstance(stage, Filtered) and stage.python):
         return "decode"
     return "map" if isinstance(stage, Mapped | Filtered) else "batch"
 
@@ -89,6 +92,8 @@ def watched(stage: Stage, watch: Stopwatch) -> Stage:
             changed[field.name] = [watched(one, watch) for one in value]
     if isinstance(stage, PythonMapped):
         changed |= {"threads": None, "deterministic": True}
+    if isinstance(stage, DecodedImages):
+        changed["threads"] = 1
     if isinstance(stage, Interleaved):
         changed["fn"] = _opening_watched(stage.fn, watch)
     return _Watched(replace(stage, **changed) if changed else stage, watch, _stage_of(stage))
