@@ -13,9 +13,9 @@ demo: $(VENV)/core sandbox
 	@echo '$$ aidl check examples/class/dora.py'
 	@$(BIN)/aidl check examples/class/dora.py || [ $$? -eq 1 ]
 	@echo
-	@unsafe=$$($(BIN)/aidl doctor >/dev/null || echo ' --unsafe'); \
-		echo "\$$ aidl grade examples/class --out $(DEMO)$$unsafe"; \
-		$(BIN)/aidl grade examples/class --out $(DEMO) --replace$$unsafe
+	@echo '$$ aidl grade examples/class --out $(DEMO)'
+	@if $(BIN)/aidl doctor >/dev/null; then $(BIN)/aidl grade examples/class --out $(DEMO) --replace; \
+		else $(BIN)/aidl doctor | tail -2; echo "Some of these hand-ins are hostile: they are graded in a sandbox or not at all."; fi
 	@echo
 	@echo '$$ aidl train digits --out $(DEMO)-digits'
 	@rm -rf $(DEMO)-digits

@@ -18,7 +18,9 @@ from aidl_jax.errors import AidlError, UsageError
 from aidl_jax.grade_command import grade
 from aidl_jax.gradescope_command import gradescope
 from aidl_jax.graph_command import graph
+from aidl_jax.predict_command import predict
 from aidl_jax.release_command import release, update
+from aidl_jax.serve_command import serve
 from aidl_jax.train_command import train
 from aidl_jax.watch_command import watch
 
@@ -233,7 +235,9 @@ cli.add_command(doctor)
 cli.add_command(grade)
 cli.add_command(graph)
 cli.add_command(gradescope)
+cli.add_command(predict)
 cli.add_command(release)
+cli.add_command(serve)
 cli.add_command(train)
 cli.add_command(update)
 cli.add_command(watch)

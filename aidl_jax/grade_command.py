@@ -16,15 +16,18 @@ from aidl_jax.command_parts import course_option, warn
 from aidl_jax.errors import UsageError
 
 if TYPE_CHECKING:
+    from aidl_jax.exercise import Exercise
     from aidl_jax.grade.children import Start
     from aidl_jax.grade.classroom import ClassRun, Graded
+    from aidl_jax.grade.gradebooks import Filled
     from aidl_jax.grade.handin import HandIn
     from aidl_jax.grade.inbox import Arrival
     from aidl_jax.grade.marks import LatePolicy
-    from aidl_jax.grade.results import Adjustment, ClassResult
+    from aidl_jax.grade.results import Adjustment, ClassResult, StudentResult
 
 __all__ = ["grade"]
 
+SEED_BITS = 128  # so that nobody finds it by trying
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -41,12 +44,12 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--fill", type=FILE, help="Canvas's or Moodle's exported table: a filled copy goes into the output folder."
 )
 @click.option("--column", help="The column of --fill that gets the points.")
-@click.option(
-    "--gradescope", type=click.Path(path_type=Path), help="SUBMISSIONS is one hand-in; write results.json here."
-)
+@click.option("--gradescope", is_flag=True, help="Also write each student's results.json, as Gradescope reads it.")
 @click.option("--explain", nargs=2, metavar="STUDENT TASK", help="Replay one verdict, with its inputs.")
 @click.option("--seed", type=click.IntRange(0), help="Of the hidden inputs; drawn and recorded without it.")
-@click.option("--jobs", type=click.IntRange(1), help="Hand-ins at a time; the number of cores without it.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Hand-ins at a time; as many as there are cores, and memory, without it."
+)
 @click.option("--replace", is_flag=True, help="Grade anew what an earlier run has graded.")
 @click.option("--unsafe", is_flag=True, help="Run student code without a sandbox.")
 @course_option
@@ -60,6 +63,7 @@ def grade(
     A run that was stopped goes on where it was; after a change only what it touches is graded again.
     """
     from aidl_jax.exercise.course import open_course
+    from aidl_jax.files import write_bytes
     from aidl_jax.grade import classroom, inbox, marks, outputs
     from aidl_jax.grade.children import PlainChild
     from aidl_jax.grade.journal import Journal, about_run
@@ -70,6 +74,10 @@ def grade(
         raise UsageError("the output would stand among the hand-ins", given=str(out), fix="name a folder elsewhere")
     if explain is not None and about_run(out) is None:
         raise UsageError("there is no verdict to explain yet", given=str(out), fix="grade first, without --explain")
+    if explain is not None and replace:
+        raise UsageError("--explain changes nothing, and --replace begins anew", fix="leave one of them out")
+    if penalty and due is None:
+        raise UsageError("a penalty without a deadline would do nothing", given="--penalty", fix="pass --due too")
     course = open_course(course_path)
     policy = marks.LatePolicy(marks.read_due(due) if due else None, penalty)
     with contextlib.ExitStack() as held:
@@ -77,6 +85,10 @@ def grade(
         folder = held.enter_context(inbox.opened(submissions, scratch))
         arrivals, strangers = _arrivals(folder, roster)
         hand_ins, exercises = classroom.read_class(arrivals, course, [course.resolve(name) for name in names])
+        inbox.refuse_clashes(arrivals, folder)
+        gradebook = fill.read_bytes() if fill else None
+        if gradebook is not None:  # what cannot be filled is told before the class is graded
+            _filled(gradebook, column, exercises, {})
         if unsafe:
             click.echo(UNSAFE)
         start: Start = PlainChild
@@ -85,7 +97,7 @@ def grade(
         outputs.prepare(out, replace)
         chosen = _seed(out, seed)
         journal = held.enter_context(Journal(out, {"course": course.title, "seed": chosen, "unsafe": unsafe}))
-        run = classroom.ClassRun(course, exercises, chosen, jobs or os.cpu_count() or 1, start, journal)
+        run = classroom.ClassRun(course, exercises, chosen, jobs or _jobs(), start, journal)
         if explain is not None:
             return _explain(run, hand_ins, *explain)
         adjustments = marks.read_adjustments(out, course, [hand_in.student for hand_in in hand_ins])
@@ -96,7 +108,10 @@ def grade(
         outputs.write_results(out, result, graded)
         if gradescope:
             outputs.write_gradescope(out, result)
-        said += _filled(out, fill, column, result) if fill else []
+        if gradebook is not None and fill is not None:
+            filled = _filled(gradebook, column, exercises, {one.student: one for one in result.students})
+            write_bytes(out / f"{outputs.FILLED}{fill.name}", filled.data)
+            said += [f"{out / outputs.FILLED}{fill.name}:", *filled.lines()]
     return _told(out, result, [*strangers], said)
 
 
@@ -107,7 +122,6 @@ def _arrivals(folder: Path, roster: Path | None) -> tuple[list[Arrival], list[st
 
     arrivals = inbox.read_inbox(folder)
     if roster is None:
-        inbox.refuse_clashes(arrivals, folder)
         return arrivals, []
     return on_roster(arrivals, read_roster(roster))
 
@@ -122,11 +136,23 @@ def _seed(out: Path, asked: int | None) -> int:
 
     earlier = about_run(out)
     if earlier is None:
-        return secrets.randbits(32) if asked is None else asked
+        return secrets.randbits(SEED_BITS) if asked is None else asked
     if asked not in (None, earlier["seed"]):
         raise UsageError("the run in the output folder has another seed", given=str(asked), expected=str(earlier["seed"]),
                          fix="leave --seed out, or pass --replace to grade anew")  # fmt: skip
     return int(earlier["seed"])
+
+
+def _jobs() -> int:
+    """As many as there are cores, and as there is memory for, should each use all that one process may."""
+    from aidl_jax.grade.sandbox import Limits
+
+    free = None
+    with contextlib.suppress(OSError, StopIteration):  # it stands there on Linux alone
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
+    cores = os.cpu_count() or 1
+    return cores if free is None else max(1, min(cores, free // Limits().memory))
 
 
 def _graded(run: ClassRun, hand_ins: Sequence[HandIn]) -> list[Graded]:
@@ -156,38 +182,45 @@ def _class_result(
     return ClassResult(run.course.title, run.exercises, students, run.seed, unsafe, versions(), seconds)
 
 
-def _filled(out: Path, exported: Path, column: str | None, result: ClassResult) -> list[str]:
-    """Writes a filled copy of an exported gradebook; what is to be said of it."""
-    from aidl_jax.files import write_bytes
-    from aidl_jax.grade import gradebooks, outputs
+def _filled(
+    exported: bytes, column: str | None, exercises: Mapping[str, Exercise], students: Mapping[str, StudentResult]
+) -> Filled:
+    """An exported gradebook with the final points in it.
 
-    points = {one.student: one.final for one in result.students if one.final is not None}
-    known_as = {one.student: [one.student, *one.known_as] for one in result.students}
-    filled = gradebooks.fill(exported.read_bytes(), points, column, possible=result.possible, known_as=known_as)
-    path = out / f"{outputs.FILLED}{exported.name}"
-    write_bytes(path, filled.data)
-    said = [f"{path}: {len(filled.filled)} of {len(points)} in the column {filled.column!r}, for {filled.system}"]
-    for words, which in (("other grade there before", filled.changed), ("no row", filled.unmatched), ("could be more than one", filled.ambiguous),
-                         ("may not be changed", filled.locked)):  # fmt: skip
-        said += [f"{words}: {one}" for one in which]
-    return said
+    Raises:
+        UsageError: it is none, or has no such column.
+    """
+    from aidl_jax.grade import gradebooks
+
+    points = {name: one.final for name, one in students.items() if one.final is not None}
+    known_as = {name: [name, *students[name].known_as] for name in points}
+    possible = sum(exercise.points for exercise in exercises.values())
+    return gradebooks.fill(exported, points, column, possible=possible, known_as=known_as)
 
 
 def _explain(run: ClassRun, hand_ins: Sequence[HandIn], student: str, task: str) -> int:
     """Replays the verdict on one task of one student."""
     from aidl_jax.errors import close_matches
+    from aidl_jax.grade.journal import answer_seed
     from aidl_jax.grade.replay import replay
     from aidl_jax.grade.terminal import make_console
 
     found = {hand_in.student: hand_in for hand_in in hand_ins}
     if student not in found:
         raise UsageError("no such student handed in", given=student, fix=close_matches(student, found))
-    tasks = {t: name for name in found[student].answers for t in run.exercises[name].tasks}
-    if task not in tasks:
-        raise UsageError(f"{student} handed in no such task", given=task, fix=close_matches(task, tasks))
-    name = tasks[task]
+    tasks = [f"{name}:{t}" for name in found[student].answers for t in run.exercises[name].tasks]
+    asked = [full for full in tasks if full == task or full.rpartition(":")[2] == task]
+    if len(asked) != 1:
+        given = " or ".join(asked) if asked else task
+        what = f"{student} handed in {'more than one' if asked else 'no'} such task"
+        raise UsageError(what, given=given, fix=close_matches(task, tasks))
+    name, _, task = asked[0].partition(":")
     document = found[student].answers[name]
-    replay(make_console(), name, run.exercises[name], document, task, run.seed, run.start)
+    seed = answer_seed(run.seed, document)
+    recorded = run.journal.earlier(student, name)
+    verdicts = {one.name: one.verdict for one in recorded.record.tasks} if recorded else {}
+    click.echo(f"In the record: {verdicts.get(task, 'not graded yet')}. Asked again, alone, without what it needs:")
+    replay(make_console(), name, run.exercises[name], document, task, seed, run.start)
     return 0
 
 

@@ -21,6 +21,7 @@ def train(model: str, out: Path | None, steps: int | None, resume: bool, device:
 
     Progress, TensorBoard events and checkpoints go into the run's folder. After Ctrl-C, --resume goes on where the run was.
     """
+    from aidl_jax.serve.digits import export_digits
     from aidl_jax.train.full_model import draw, train_digits
     from aidl_jax.train.guards import NotFiniteError
     from aidl_jax.train.paths import write_leaves
@@ -37,4 +38,6 @@ def train(model: str, out: Path | None, steps: int | None, resume: bool, device:
     click.echo(f"{outcome.accuracy:.1%} of the digits held out are right (step {int(outcome.state.step)}).")
     for path in draw(outcome, folder):
         click.echo(f"See {path}")
+    export_digits(folder / "model.zip", outcome.state.params)
+    click.echo(f"Draw for the model in the browser: aidl serve {folder / 'model.zip'}")
     click.echo(f"See the run in TensorBoard: aidl board {folder}")

@@ -27,10 +27,11 @@ FILES = [
     "docs/author.md",
     "docs/graph.md",
     "docs/models.md",
+    "docs/serving.md",
     "docs/training.md",
 ]
 PYTHON = ["docs/autodiff.md", "docs/graph.md", "docs/models.md", "docs/optimizers.md"]
-SHELLS = ["docs/autodiff.md", "docs/graph.md", "docs/scopes.md", "docs/data.md", "docs/training.md"]
+SHELLS = ["docs/autodiff.md", "docs/graph.md", "docs/scopes.md", "docs/data.md", "docs/serving.md", "docs/training.md"]
 ELSEWHERE = ["docs/static_and_dynamic.md"]  # its own test runs all of it
 BLOCK = re.compile(r"^```(\S*)( slow)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -11,13 +11,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "aidl_jax"
 ROOMS = [
     "errors", "files", "_compat", "graph", "autodiff", "_checks", "initializers", "recorder", "scope", "parameters", "flax_modules", "images",
-    "ops", "losses", "models", "optimizer_checks", "schedules", "optimizers", "regularization", "racing", "race_plots", "data", "train",
+    "ops", "losses", "models", "optimizer_checks", "schedules", "optimizers", "regularization", "racing", "race_plots", "data", "train", "serve",
     "exercise", "grade", "course",
 ]  # fmt: skip
 # May import any room:
 DOORS = [
     "cli", "command_parts", "board_command", "doctor_command", "grade_command", "gradescope_command", "graph_command",
-    "release_command", "train_command", "watch_command", "pytest_plugin", "__init__", "__main__",
+    "predict_command", "release_command", "serve_command", "train_command", "watch_command", "pytest_plugin", "__init__", "__main__",
 ]  # fmt: skip
 NUMPY_ONLY = ["exercise", "course"]
 

@@ -21,6 +21,7 @@ from aidl_jax.files import write_text
 from aidl_jax.grade.children import PlainChild, Start
 from aidl_jax.grade.gradescope import LATER, SETTINGS, UNGRADED, results
 from aidl_jax.grade.handin import HandIn, assign, read_hand_in
+from aidl_jax.grade.journal import answer_seed
 from aidl_jax.grade.judge import versions
 from aidl_jax.grade.local import check_document
 from aidl_jax.grade.nursery import Nursery
@@ -80,9 +81,11 @@ def _nursery(held: contextlib.ExitStack, unsafe: bool) -> Nursery | None:
 def _graded(hand_in: HandIn, exercises: Mapping[str, Exercise], seed: int, start: Start) -> StudentResult:
     records, problems = {}, dict(hand_in.problems)
     for name in (name for name in exercises if name in hand_in.answers):
-        processes = Processes(start)
+        processes, document = Processes(start), hand_in.answers[name]
         try:
-            records[name] = check_document(name, exercises[name], hand_in.answers[name], seed=seed, processes=processes)
+            records[name] = check_document(
+                name, exercises[name], document, seed=answer_seed(seed, document), processes=processes
+            )
         except Exception as error:  # a fault of the grader's own with one exercise must not take the others
             problems[name] = f"{UNGRADED}, by a fault of the grader's: {type(error).__name__}: {error}"
         finally:

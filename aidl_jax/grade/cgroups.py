@@ -10,6 +10,8 @@ import contextlib
 import itertools
 import os
 import re
+import tempfile
+import time
 from pathlib import Path
 
 from aidl_jax.grade.sandbox import Limits
@@ -26,9 +28,8 @@ class Groups:
     """
 
     def __init__(self, parent: Path) -> None:
-        self.folder = parent / f"aidl-{os.getpid()}"
+        self.folder = Path(tempfile.mkdtemp(prefix="aidl-", dir=parent))
         self.numbers = itertools.count()
-        self.folder.mkdir()
         (self.folder / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in NEEDED))
 
     def hold(self, process: int, limits: Limits) -> Group:
@@ -37,8 +38,17 @@ class Groups:
 
     def close(self) -> None:
         """Removes the group; those of the forks are gone with them."""
+        for folder in [*self.folder.glob("*/"), self.folder]:
+            remove(folder)
+
+
+def remove(folder: Path) -> None:
+    """Removes a group; the kernel needs a moment to let go of a process that was killed."""
+    for _ in range(20):
         with contextlib.suppress(OSError):
-            self.folder.rmdir()
+            folder.rmdir()
+            return
+        time.sleep(0.01)
 
 
 class Group:
@@ -64,18 +74,20 @@ class Group:
         """Ends what is left in it and removes it."""
         with contextlib.suppress(OSError):
             (self.folder / "cgroup.kill").write_text("1")
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
+        remove(self.folder)
 
 
 def parent_group(root: Path = ROOT, own: Path = Path("/proc/self/cgroup")) -> Path | str:
     """Where groups can be made: beside our own one; else why not, in words."""
     if not (root / "cgroup.controllers").is_file():
         return "this machine has no control groups of version 2"
-    lines = [line for line in own.read_text().splitlines() if line.startswith("0::/")]
-    here = root / lines[0].removeprefix("0::/") if lines else root
-    parent = here if here == root else here.parent
-    controllers = (parent / "cgroup.subtree_control").read_text().split()
+    try:
+        lines = [line for line in own.read_text().splitlines() if line.startswith("0::/")]
+        here = root / lines[0].removeprefix("0::/") if lines else root
+        parent = here if here == root else here.parent
+        controllers = (parent / "cgroup.subtree_control").read_text().split()
+    except OSError as error:  # the group of a container's host, seen from inside
+        return f"our own group cannot be looked at ({error.strerror})"
     if {*NEEDED} <= {*controllers} and all(os.access(path, os.W_OK) for path in (parent, parent / "cgroup.procs")):
         return parent
     return f"we may not make groups with limits on {' and '.join(NEEDED)} beside our own"

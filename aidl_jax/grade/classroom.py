@@ -16,7 +16,7 @@ from aidl_jax.exercise.course import Course
 from aidl_jax.grade.children import Start
 from aidl_jax.grade.handin import HandIn, assign, read_hand_in
 from aidl_jax.grade.inbox import Arrival
-from aidl_jax.grade.journal import Basis, Entry, Journal, basis
+from aidl_jax.grade.journal import Basis, Entry, Journal, JournalError, answer_seed, basis
 from aidl_jax.grade.local import check_document
 from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import Record
@@ -88,8 +88,8 @@ class ClassRun:
                     bases[name] = basis(self.course, name, hand_in.answers[name], self.seed)
                     entry = self._verdict(name, hand_in, bases[name])
                     records[name], seconds = entry.record, seconds + entry.seconds
-                except OSError:
-                    raise  # the journal cannot be written: there is no going on
+                except JournalError:
+                    raise
                 except Exception as error:  # a fault of the grader's own with this one must not stop the others
                     problems[name] = f"ungraded, by a fault of the grader's: {type(error).__name__}: {error}"
         if self.stopped.is_set():  # its processes were ended under it: what it says means nothing
@@ -119,7 +119,8 @@ class ClassRun:
             processes.close()
         try:
             answer = hand_in.answers[name]
-            return check_document(name, self.exercises[name], answer, seed=self.seed, processes=processes)
+            seed = answer_seed(self.seed, answer)
+            return check_document(name, self.exercises[name], answer, seed=seed, processes=processes)
         finally:
             processes.close()
             self.running.discard(processes)
@@ -144,6 +145,8 @@ def read_class(
     if not (names or found):
         unread = [f"{where}: {what}" for hand_in in hand_ins for where, what in hand_in.problems.items()]
         students = [hand_in.student for hand_in in hand_ins]
-        given = "; ".join(unread[:3]) or f"what {', '.join(students[:3])}{' and others' * (len(students) > 3)} handed in"
+        given = (
+            "; ".join(unread[:3]) or f"what {', '.join(students[:3])}{' and others' * (len(students) > 3)} handed in"
+        )
         raise UsageError("no hand-in answers an exercise of this course", given=given, fix="name one with --exercise")
     return hand_ins, asked if names else found

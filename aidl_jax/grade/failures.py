@@ -68,6 +68,12 @@ def timed_out(asked: str, request: Request, seconds: float, line: Any = None) ->
     return Failure("timeout", message, line=line or None, fix=fix)
 
 
+def too_slow_in_all(seconds: float) -> Failure:
+    """Each question was answered in time, and all together were not."""
+    message = f"All questions together have taken more than the {seconds:g} seconds that one exercise may take."
+    return Failure("timeout", message, fix="Look for what is slow, or sleeps; it is called many times.")
+
+
 def in_runner(error: AidlError, asked: str, request: Request, seconds: float) -> Failure:
     """The runner has not answered a "load", a "run" or a "read"."""
     match error, asked:

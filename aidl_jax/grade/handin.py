@@ -10,6 +10,7 @@ import json
 import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from typing import IO
 
 from aidl_jax.errors import HandInError
 from aidl_jax.exercise import Exercise
+from aidl_jax.exercise.source import short_name
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.manifest import MANIFEST, Manifest, read_manifest
 
@@ -113,9 +115,10 @@ def read_hand_in(*parts: tuple[str, Path]) -> tuple[list[Document], dict[str, st
     documents: list[Document] = []
     problems: dict[str, str] = {}
     manifest = Manifest()
+    room = _Room(MAX_TOTAL, MAX_FILES)
     for part, path in parts:
         try:
-            for name, data in _files(part, path):  # the files that can't be read alone leave the others be
+            for name, data in _files(part, path, room):  # the files that can't be read alone leave the others be
                 try:
                     if isinstance(data, HandInError):
                         raise data
@@ -130,14 +133,32 @@ def read_hand_in(*parts: tuple[str, Path]) -> tuple[list[Document], dict[str, st
     return documents, problems, manifest
 
 
-def _files(name: str, path: Path) -> Sequence[tuple[str, bytes | HandInError]]:
+@dataclass
+class _Room:
+    """What may still be read of one hand-in; a zip in a zip counts too, with what is in it."""
+
+    size: int
+    files: int
+
+    def take(self, where: str, data: bytes) -> bytes:
+        """The bytes that were read, where there was room for them."""
+        self.files -= 1
+        if len(data) > self.size or self.files < 0:
+            self.size = 0
+            raise HandInError("the hand-in is too large when unpacked", where=where,
+                              expected=f"at most {MAX_FILES} files and {MAX_TOTAL:,} bytes")  # fmt: skip
+        self.size -= len(data)
+        return data
+
+
+def _files(name: str, path: Path, room: _Room) -> Sequence[tuple[str, bytes | HandInError]]:
     if path.is_symlink():
         raise HandInError("a link is not a hand-in", where=name, fix="put the file itself there")
     if path.is_dir():
-        return _folder_files(path)
+        return _folder_files(path, room)
     if not path.is_file() or _suffix(name) not in (*SUFFIXES, ".zip"):
         raise HandInError("this is no hand-in", where=name, expected="a folder, a .py file, a notebook or a zip")
-    return _zip_files(path) if _suffix(name) == ".zip" else [(name, read_file(path))]
+    return _zip_files(path, room) if _suffix(name) == ".zip" else [(name, room.take(name, read_file(path)))]
 
 
 def read_file(path: Path) -> bytes:
@@ -153,7 +174,7 @@ def read_file(path: Path) -> bytes:
         raise HandInError("the file cannot be read", where=as_text(path.name), given=str(error.strerror)) from None
 
 
-def _folder_files(folder: Path) -> Sequence[tuple[str, bytes | HandInError]]:
+def _folder_files(folder: Path, room: _Room) -> Sequence[tuple[str, bytes | HandInError]]:
     """The files of a folder, and those of the zips in it, which the pages that collect hand-ins like to add."""
     files = []
     for path in sorted(folder.rglob("*")):
@@ -167,35 +188,27 @@ def _folder_files(folder: Path) -> Sequence[tuple[str, bytes | HandInError]]:
             "the folder is too large", where=as_text(folder.name), expected=f"at most {MAX_TOTAL:,} bytes"
         )
     found: list[tuple[str, bytes | HandInError]] = []
-    total = 0
     for path in files:
         name = as_text(path.relative_to(folder).as_posix())
         try:
-            inside = _zip_files(path) if _suffix(name) == ".zip" else None
-            new = [(name, read_file(path))] if inside is None else [(f"{name}/{part}", data) for part, data in inside]
+            if _suffix(name) == ".zip":
+                found += [(f"{name}/{part}", data) for part, data in _zip_files(path, room)]
+            else:
+                found.append((name, room.take(name, read_file(path))))
         except HandInError as error:
             found.append((name, error))
-            continue
-        found += new
-        total += sum(len(data) for _, data in new)
-        if total > MAX_TOTAL:
-            raise HandInError(
-                "the folder is too large when unpacked",
-                where=as_text(folder.name),
-                expected=f"at most {MAX_TOTAL:,} bytes",
-            )
     return found
 
 
-def _zip_files(path: Path) -> list[tuple[str, bytes]]:
+def _zip_files(path: Path, room: _Room) -> list[tuple[str, bytes]]:
     if path.stat().st_size > MAX_TOTAL:
         raise HandInError("the zip is too large", where=as_text(path.name), expected=f"at most {MAX_TOTAL:,} bytes")
     with open(path, "rb") as file:
-        return _unzipped(as_text(path.name), file, MAX_DEPTH)
+        return _unzipped(as_text(path.name), file, room, MAX_DEPTH)
 
 
-def _unzipped(where: str, file: IO[bytes], depth: int) -> list[tuple[str, bytes]]:
-    """The answers in a zip, and in the zips in it; all together within the limits of one hand-in."""
+def _unzipped(where: str, file: IO[bytes], room: _Room, depth: int) -> list[tuple[str, bytes]]:
+    """The answers in a zip, and in the zips in it, as long as there is room for them."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -216,10 +229,10 @@ def _unzipped(where: str, file: IO[bytes], depth: int) -> list[tuple[str, bytes]
             for member in members:
                 name = as_text(member.filename)
                 if wanted(name, (".zip",)) and not member.is_dir():
-                    found += _inner_zip(where, name, _read_member(archive, member, MAX_TOTAL), depth)
+                    data = room.take(where, _read_member(archive, member, room.size))
+                    found += _inner_zip(where, name, data, room, depth)
                 elif (wanted(name) or PurePosixPath(name).name == MANIFEST) and not member.is_dir():
-                    found.append((name, _read_member(archive, member, MAX_FILE)))
-            _refuse_too_much(where, found)
+                    found.append((name, room.take(where, _read_member(archive, member, MAX_FILE))))
             return found
     except HandInError:
         raise
@@ -233,20 +246,13 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -
         return file.read(most + 1)
 
 
-def _inner_zip(where: str, name: str, data: bytes, depth: int) -> list[tuple[str, bytes]]:
+def _inner_zip(where: str, name: str, data: bytes, room: _Room, depth: int) -> list[tuple[str, bytes]]:
     if depth == 0:
         raise HandInError(
             "zips stand too deep in zips", where=where, given=repr(name), expected=f"at most {MAX_DEPTH} deep"
         )
-    return [
-        (f"{name}/{inside}", content) for inside, content in _unzipped(f"{where}/{name}", io.BytesIO(data), depth - 1)
-    ]
-
-
-def _refuse_too_much(where: str, found: Sequence[tuple[str, bytes]]) -> None:
-    if len(found) > MAX_FILES or sum(len(data) for _, data in found) > MAX_TOTAL:
-        raise HandInError("the zip is too large when unpacked", where=where,
-                          expected=f"at most {MAX_FILES} files and {MAX_TOTAL:,} bytes")  # fmt: skip
+    found = _unzipped(f"{where}/{name}", io.BytesIO(data), room, depth - 1)
+    return [(f"{name}/{inside}", content) for inside, content in found]
 
 
 def refuse_member(where: str, member: zipfile.ZipInfo) -> None:
@@ -290,8 +296,8 @@ def assign(
     """Finds which exercise each document answers: by its path, its first line, or the tasks it defines.
 
     A lone document that answers nothing known counts for a lone exercise; not one that answers one of the `others`.
-    Two documents for one exercise are a problem of that exercise; no one is chosen silently. One that
-    was left as it was given does not count beside another.
+    Of two documents for one exercise the one with more of its tasks written counts. Where that does not tell them
+    apart it is a problem of that exercise; no one is chosen silently.
     """
     hand_in = HandIn(student, problems=dict(problems))
     claims: dict[str, list[Document]] = {}
@@ -308,7 +314,7 @@ def assign(
             if name in known:
                 claims.setdefault(name, []).append(document)
     for name, every in claims.items():
-        claiming = [document for document in every if not _untouched(document, exercises[name])] or every[:1]
+        claiming = _furthest(every, exercises[name])
         if len(claiming) == 1:
             hand_in.answers[name] = claiming[0]
         else:
@@ -317,23 +323,47 @@ def assign(
     return hand_in
 
 
-def _untouched(document: Document, exercise: Exercise) -> bool:
-    return all(
-        f'raise NotImplementedError("{task} is still to be written")' in document.text for task in exercise.tasks
-    )
+def _furthest(documents: Sequence[Document], exercise: Exercise) -> list[Document]:
+    """Those with the most tasks written; the first, where nothing is written in any.
+
+    One that defines fewer than half of the tasks may only have a helper of a task's name: it yields to one that defines more.
+    """
+    counts = [len(_definitions(document).keys() & exercise.tasks.keys()) for document in documents]
+    enough = min(max(counts), (len(exercise.tasks) + 1) // 2)
+    there = [document for document, count in zip(documents, counts, strict=True) if count >= enough]
+    written = [_written(document, exercise) for document in there]
+    return [d for d, count in zip(there, written, strict=True) if count == max(written)] if any(written) else there[:1]
+
+
+def _written(document: Document, exercise: Exercise) -> int:
+    """How many tasks are defined beside the places where they are still to be written."""
+    defined = _definitions(document)
+    given = re.findall(r'^ +raise NotImplementedError\("(\w+) is still to be written"\)', document.text, re.MULTILINE)
+    return sum(defined[task] > given.count(task) for task in exercise.tasks)
+
+
+def _definitions(document: Document) -> Counter[str]:
+    """How often each name is defined at the left margin."""
+    found = re.findall(r"^(?:def +(\w+) *\(|(\w+) *=[^=])", document.text, re.MULTILINE)
+    return Counter(function or variable for function, variable in found)
 
 
 def answered(document: Document, exercises: Mapping[str, Exercise]) -> list[str]:
     """The exercises that a document answers: one for a `.py` file, any number for a notebook.
 
+    A notebook whose cells check some exercises answers those. Of others it may define a helper of a task's name, so
+    these count from half of their tasks on.
+
     Raises:
         HandInError: a `.py` file that could be for either of two.
     """
     path = PurePosixPath(document.name)
-    defined = {a or b for a, b in re.findall(r"^(?:def +(\w+) *\(|(\w+) *=[^=])", document.text, re.MULTILINE)}
+    defined = _definitions(document).keys()
     overlap = {name: len(defined & exercise.tasks.keys()) for name, exercise in exercises.items()}
     if path.suffix.lower() == ".ipynb" or not path.suffix:
-        return [name for name, count in overlap.items() if count]
+        checked = set(re.findall(r"""^ *aidl_jax\.check\(["'](.+?)["']""", document.text, re.MULTILINE))
+        own = {name for name in exercises if checked & {name, short_name(name)}} or exercises.keys()
+        return [n for n, count in overlap.items() if count and (n in own or 2 * count >= len(exercises[n].tasks))]
     named = [name for name in exercises if str(path.with_suffix("")).endswith(name)]
     named = named or [name for name in exercises if name.split("/")[1] == path.stem]
     if len(named) == 1:

@@ -63,17 +63,27 @@ def opened(submissions: Path, scratch: Path) -> Iterator[Path]:
 
 
 def _holds_a_class(path: Path) -> bool:
-    """Whether a zip is a class's; what `aidl submit` writes is one student's, and so is what cannot be read."""
+    """Whether a zip is a class's; what `aidl submit` writes is one student's."""
+    with _archive(path) as archive:
+        return MANIFEST not in archive.namelist()
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip, and one error for all that can be wrong with it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return MANIFEST not in archive.namelist()
-    except (zipfile.BadZipFile, OSError):
-        return False
+            yield archive
+    except UsageError:
+        raise
+    except Exception as error:  # what zipfile, zlib, lzma and struct raise has no other base
+        raise UsageError("the zip cannot be unpacked", given=str(error) or type(error).__name__, where=str(path),
+                         fix="download it again, or unpack it yourself") from None  # fmt: skip
 
 
 def _unpack(path: Path, folder: Path) -> None:
     """Writes a zip's regular files under a folder, with their times; refused whole where a name or a size is not right."""
-    with zipfile.ZipFile(path) as archive:
+    with _archive(path) as archive:
         members = archive.infolist()
         if len(members) > MAX_CLASS_FILES or sum(member.file_size for member in members) > MAX_CLASS:
             raise UsageError("the zip is too large", given=f"{len(members):,} files", where=str(path),
@@ -117,8 +127,8 @@ def read_inbox(folder: Path) -> list[Arrival]:
     if (folder / METADATA).is_file():
         arrivals = list(_gradescope(folder))
     elif any(MOODLE.fullmatch(path.name) for path in entries):
-        arrivals = [_moodle(path) for path in entries]
-    elif entries and all(CANVAS.fullmatch(path.name) and path.is_file() for path in entries):
+        arrivals = list(_moodle(entries))
+    elif 2 * sum(_is_canvas(path) for path in entries) >= max(len(entries), 1):
         arrivals = list(_canvas(entries))
     else:
         arrivals = [_plain(path) for path in entries]
@@ -141,7 +151,8 @@ def refuse_clashes(arrivals: Sequence[Arrival], folder: Path) -> None:
     """
     by_name: dict[str, list[str]] = {}
     for arrival in arrivals:  # on some systems "Ada" and "ada" are one file
-        by_name.setdefault(arrival.student.casefold(), []).append(arrival.parts[0][0])
+        shown = arrival.parts[0][0] if arrival.parts else arrival.student
+        by_name.setdefault(arrival.student.casefold(), []).append(shown)
     clashes = [" and ".join(names) for names in by_name.values() if len(names) > 1]
     if clashes:
         raise UsageError("two hand-ins have one student's name", given="; ".join(clashes), where=str(folder),
@@ -157,46 +168,58 @@ def _plain(path: Path) -> Arrival:
 MOODLE = re.compile(r"(?P<name>.+)_(?P<number>\d+)_assignsubmission_(?:file|onlinetext)_?")
 
 
-def _moodle(path: Path) -> Arrival:
-    found = MOODLE.fullmatch(path.name)
-    if found is None:
-        return _plain(path)
-    ids = {"name": as_text(found["name"]), "number": found["number"]}
-    return Arrival(f"{ids['name']} {ids['number']}", (_part(path),), ids, _newest([path]))
+def _moodle(paths: Sequence[Path]) -> Iterator[Arrival]:
+    """A participant's files and the text that was written online are one hand-in in two folders."""
+    by_student: dict[tuple[str, str], list[Path]] = {}
+    for path in paths:
+        if found := MOODLE.fullmatch(path.name):
+            by_student.setdefault((found["name"], found["number"]), []).append(path)
+        else:
+            yield _plain(path)
+    for (name, number), own in by_student.items():
+        ids = {"name": as_text(name), "number": number}
+        yield Arrival(f"{ids['name']} {number}", tuple(map(_part, own)), ids, _newest(own))
 
 
-# "doejane_LATE_123_456_name-2.ipynb": sortable name, user, submission, file; "-2" for what was handed in again
-CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<user>\d+)_(?P<submission>\d+)_(?P<file>.+)")
+# "doejane_LATE_123_456_name-2.ipynb": sortable name, user, upload, file; "-2" for what was uploaded again
+CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<user>\d+)_(?P<upload>\d+)_(?P<file>.+)")
+
+
+def _is_canvas(path: Path) -> bool:
+    return CANVAS.fullmatch(path.name) is not None and path.is_file()
 
 
 def _canvas(paths: Sequence[Path]) -> Iterator[Arrival]:
-    by_student: dict[tuple[str, str], list[Path]] = {}
+    """A student's files by their flat names; what has no such name came from elsewhere, and stands for itself."""
+    by_student: dict[tuple[str, str], list[tuple[re.Match[str], Path]]] = {}
     for path in paths:
         found = CANVAS.fullmatch(path.name)
-        assert found is not None
-        by_student.setdefault((found["name"], found["user"]), []).append(path)
+        if found and path.is_file():
+            by_student.setdefault((found["name"], found["user"]), []).append((found, path))
+        else:
+            yield _plain(path)
     for (name, user), own in by_student.items():
         kept, notes = _latest_versions(own)
-        ids = {"name": as_text(name), "id": user}
-        late = any("_LATE_" in path.name for path in own)
+        ids = {"name": as_text(name), "canvas": user}
+        late = any(found["late"] for found, _ in own)
         newest = _newest([path for _, path in kept])
         yield Arrival(f"{ids['name']} {user}", tuple(kept), ids, newest, late, tuple(notes))
 
 
-def _latest_versions(paths: Sequence[Path]) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Of "lab.py", "lab-1.py" and "lab-2.py" the last, which is the latest, as "lab.py"."""
-    versions: dict[tuple[str, str], list[tuple[int, Path]]] = {}
-    for path in paths:
-        found = CANVAS.fullmatch(path.name)
-        assert found is not None
+def _latest_versions(files: Sequence[tuple[re.Match[str], Path]]) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Of "lab.py", "lab-1.py" and "lab-2.py" from several uploads the last, as "lab.py"; from one upload all, as they are."""
+    versions: dict[str, list[tuple[int, re.Match[str], Path]]] = {}
+    for found, path in files:
         stem, number, suffix = re.fullmatch(r"(.*?)(?:-(\d+))?(\.[^.]*)?", found["file"]).groups()  # type: ignore[union-attr]
-        versions.setdefault((stem, suffix or ""), []).append((int(number or 0), path))
+        versions.setdefault(stem + (suffix or ""), []).append((int(number or 0), found, path))
     kept: list[tuple[str, Path]] = []
     notes: list[str] = []
-    for (stem, suffix), every in versions.items():
-        *older, (_, latest) = sorted(every)
-        kept.append((as_text(stem + suffix), latest))
-        notes += [f"{as_text(path.name)} was handed in again as {as_text(latest.name)}" for _, path in older]
+    for name, every in versions.items():
+        _, last, latest = max(every, key=lambda one: one[0])
+        again = [(found["file"], path) for _, found, path in every if found["upload"] == last["upload"]]
+        older = [path for _, found, path in every if found["upload"] != last["upload"]]
+        kept += [(as_text(name if older and len(again) == 1 else own), path) for own, path in again]
+        notes += [f"{as_text(path.name)} was handed in again as {as_text(latest.name)}" for path in older]
     return kept, notes
 
 
@@ -242,8 +265,11 @@ def _part(path: Path) -> tuple[str, Path]:
 
 
 def latest_of_many(arrivals: Sequence[Arrival]) -> Arrival:
-    """Of several hand-ins by one student the one that came last, with a note on the others."""
+    """Of several hand-ins by one student the one that came last, as far as that is known, with a note on the others."""
     *older, latest = sorted(arrivals, key=lambda a: (a.received or dt.datetime.min.replace(tzinfo=dt.UTC), a.student))
-    newer = latest.parts[0][0]
-    passed_over = tuple(f"{one.parts[0][0]} was passed over for {newer}, which is newer" for one in older)
-    return replace(latest, notes=latest.notes + passed_over)
+    return replace(latest, notes=latest.notes + tuple(_passed_over(one, latest) for one in older))
+
+
+def _passed_over(one: Arrival, latest: Arrival) -> str:
+    newer = one.received and latest.received and one.received < latest.received
+    return f"{one.parts[0][0]} was passed over for {latest.parts[0][0]}{', which is newer' if newer else ''}"

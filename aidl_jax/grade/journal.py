@@ -9,14 +9,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from aidl_jax.errors import UsageError
 from aidl_jax.exercise.course import Course
@@ -32,6 +34,10 @@ WHY = {
     "environment": "the versions changed",
     "seed": "the seed changed",
 }
+
+
+class JournalError(OSError):
+    """The journal cannot be written: there is no going on."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,15 @@ def basis(course: Course, name: str, document: Document, seed: int) -> Basis:
     return Basis(_hash(name + cells), checks_of(course.checks, name), environment(), seed)
 
 
+def answer_seed(seed: int, document: Document) -> int:
+    """The seed of one answer's hidden inputs: another answer gets others, so that nobody learns them by handing in again.
+
+    The same answer gets the same ones, under whatever name it is handed in.
+    """
+    text = json.dumps([[cell.label, cell.text] for cell in document.cells])
+    return int(_hash(str(seed), text)[:12], 16)
+
+
 @functools.cache
 def checks_of(checks: Path, name: str) -> str:
     """A hash over an exercise's check file and what check files share: those whose name begins with an underscore."""
@@ -69,14 +84,17 @@ def checks_of(checks: Path, name: str) -> str:
 
 @functools.cache
 def environment() -> str:
-    """A hash over the versions of what grades, and over this package's own files but its course."""
+    """A hash over the versions of what student code runs on, and over this package's own files but course and pages."""
     package = Path(__file__).resolve().parents[1]
     files = [
         path
         for path in sorted(package.rglob("*.py"))
         if path.relative_to(package).parts[0] not in ("course", "handout")
     ]
-    return _hash(json.dumps(versions(), sort_keys=True), *(path.read_text(encoding="utf-8") for path in files))
+    installed = {name: _version(name) for name in ("jaxlib", "optax", "flax")}
+    return _hash(
+        json.dumps({**versions(), **installed}, sort_keys=True), *(path.read_text(encoding="utf-8") for path in files)
+    )
 
 
 @dataclass(frozen=True)
@@ -111,6 +129,7 @@ class Journal:
         for entry in self._read() if self.path.exists() else ():
             self._keep(entry)
         self.file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - it lives as long as the run
+        _only_one(self.file, folder)
         if self.path.stat().st_size == 0:
             self._append({"format": FORMAT, **about})
 
@@ -143,7 +162,7 @@ class Journal:
                 line = line[self.file.write(line) :]
             os.fsync(self.file.fileno())
         except OSError as error:  # a full disk's error names no file
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+            raise JournalError(error.errno, error.strerror, str(self.path)) from error
 
     def _cut_off_unfinished(self) -> None:
         if self.path.exists():
@@ -202,6 +221,28 @@ def about_run(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError("the journal cannot be read", where=f"{path}, line 1", given=str(error),
                          fix="pass --replace to grade anew") from None  # fmt: skip
+
+
+def _only_one(file: IO[bytes], folder: Path) -> None:
+    """Two runs at a time would write over each other's results."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise UsageError(
+            "another run writes there", given=str(folder), fix="wait for it, or name another folder"
+        ) from None
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _hash(*texts: str) -> str:

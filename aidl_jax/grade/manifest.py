@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +21,10 @@ class Manifest:
     Args:
         versions: of Python and packages, by name.
         hints: how many were taken, by exercise and task.
-        digests: a hash of each answer as it was written, by exercise.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
     hints: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    digests: Mapping[str, str] = field(default_factory=dict)
 
     def differing(self, ours: Mapping[str, str]) -> list[str]:
         """Where the versions are not the grader's, in words."""
@@ -52,16 +51,22 @@ def read_manifest(name: str, data: bytes) -> Manifest:
     return Manifest(
         _texts(_table(found).get("versions")),
         {one: _counts(_table(about).get("hints")) for one, about in exercises.items()},
-        _texts({one: _table(about).get("blake2b") for one, about in exercises.items()}),
     )
 
 
 def _table(data: Any) -> dict[str, Any]:
-    return {k[:MAX_LENGTH]: v for k, v in list(data.items())[:100]} if isinstance(data, dict) else {}
+    items = list(data.items())[:100] if isinstance(data, dict) else []
+    return {name[:MAX_LENGTH]: value for name, value in items if _is_writable(name)}
 
 
 def _texts(data: Any) -> dict[str, str]:
-    return {name: text for name, text in _table(data).items() if isinstance(text, str) and len(text) <= MAX_LENGTH}
+    texts = {name: text for name, text in _table(data).items() if isinstance(text, str) and len(text) <= MAX_LENGTH}
+    return {name: text for name, text in texts.items() if _is_writable(text)}
+
+
+def _is_writable(text: str) -> bool:
+    """Not so where JSON has spelled out half a character, which no file of results can hold."""
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def _counts(data: Any) -> dict[str, int]:

@@ -64,10 +64,11 @@ def student_result(
         possible=sum(exercise.points for exercise in exercises.values()), known_as=list(arrival.ids.values()),
     )  # fmt: skip
     parts = [raw.exercise_points(name) for name in exercises]
-    points = None if None in parts else sum(part for part in parts if part is not None)
+    known = sum(part for part in parts if part is not None)
+    points = None if None in parts else known
     final = None
-    if points is not None:
-        final = round(max(points + sum(a.points for a in adjustments), 0) * (1 - raw.penalty), 2)
+    if points is not None or any(a.points for a in adjustments):  # the instructor has looked at what could not be told
+        final = round(max(known + sum(a.points for a in adjustments), 0) * (1 - raw.penalty), 2)
     return replace(raw, missing=_missing(raw, exercises, hand_in.unused), points=points, final=final)
 
 
@@ -96,7 +97,7 @@ def read_due(text: str) -> dt.datetime:
     """
     try:
         return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError("the deadline is no time", given=text, expected="such as 2026-11-20T23:59") from error
 
 

@@ -95,14 +95,17 @@ class Nursery:
         with self.asking:
             try:
                 return self._fork(role)
-            except (OSError, GraderFault):
+            except (OSError, GraderFault) as failed:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.outer.wait(timeout=1.0)
                 if self.outer.poll() is None:
-                    raise
+                    raise GraderFault(f"no fork in the sandbox: {failed}") from failed
                 self._end()  # the process itself has died: once more, with a new one
                 self._open()
-                return self._fork(role)
+                try:
+                    return self._fork(role)
+                except OSError as error:
+                    raise GraderFault(f"the sandbox cannot be started again: {error}") from error
 
     def _fork(self, role: Role) -> Fork:
         if not self.ready:
@@ -124,7 +127,12 @@ class Nursery:
             reporting.close()
         fork = Fork(os.fdopen(to_child, "wb"), os.fdopen(from_child, "rb"), words, report, self.limits)
         if self.groups is not None:
-            fork.group = self.groups.hold(fork.process(), self.limits)
+            try:
+                fork.group = self.groups.hold(fork.process(), self.limits)
+            except (OSError, StopIteration):
+                fork.close()
+                fork.drained()
+                raise
         return fork
 
     def _last_words(self) -> str:
@@ -165,6 +173,7 @@ class Fork:
         self.words, self.report, self.limits = words, report, limits
         self.handle: int | None = None
         self.group: cgroups.Group | None = None
+        self.killed = False
         self.holding = threading.Lock()  # a number that one thread lets go of must not be another's by then
         report.settimeout(FORK_SECONDS)
         try:
@@ -182,12 +191,13 @@ class Fork:
     def process(self) -> int:
         """Its number, as the grader counts processes."""
         lines = Path(f"/proc/self/fdinfo/{self.handle}").read_text().splitlines()
-        return next(int(line.removeprefix("Pid:")) for line in lines if line.startswith("Pid:"))
+        return int(next(line for line in lines if line.startswith("Pid:")).removeprefix("Pid:"))
 
     def kill(self) -> None:
         """Kills it with all that it has started."""
         with self.holding, contextlib.suppress(ProcessLookupError):
             if self.handle is not None:
+                self.killed = True
                 signal.pidfd_send_signal(self.handle, signal.SIGKILL)
 
     def ending(self) -> Ending:
@@ -203,6 +213,10 @@ class Fork:
         if not told and self.report.fileno() >= 0:  # its keeper is gone as well, which no hand-in can bring about
             raise GraderFault("the sandbox has ended")
         end = json.loads(told or b"{}")
+        if end.get("status") == -signal.SIGKILL and not self.killed and self._limit_hit(end) is None:
+            raise GraderFault(
+                "the system has ended a process, most likely for want of memory"
+            )  # it cannot end itself so
         return Ending(f"exit status {end.get('status')}", end.get("failed") or self._last_words(), self._limit_hit(end))
 
     def _limit_hit(self, end: dict[str, Any]) -> str | None:

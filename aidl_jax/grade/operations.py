@@ -7,17 +7,17 @@ waits, talks to a device or another process.
 # ruff: noqa: SIM905 - a column of words reads better than a list of strings
 
 NEEDED = """
-    abs add and bitcast_convert broadcast_in_dim case clamp compare composite concatenate constant convert
-    convolution divide dot_general dynamic_slice dynamic_update_slice exponential gather iota is_finite log
-    log_plus_one maximum minimum multiply negate not or pad power reduce remainder reshape return reverse rsqrt
-    scatter select shift_left shift_right_logical sign slice sort sqrt subtract transpose while xor
+    abs add and bitcast_convert broadcast_in_dim case cbrt clamp compare composite concatenate constant convert
+    convolution cosine divide dot_general dynamic_slice dynamic_update_slice exponential gather iota is_finite
+    log log_plus_one maximum minimum multiply negate not or pad power reduce remainder reshape return reverse
+    rsqrt scatter select shift_left shift_right_logical sign sine slice sort sqrt subtract tanh transpose while
+    xor
 """.split()  # made by tests/course/needed_operations.py, from all solutions and accepted alternatives
 
 # Reviewed: what other right answers may be written with; tests/grade/test_gate.py has a function for each.
 REVIEWED = """
-    atan2 cbrt ceil complex cosine count_leading_zeros custom_call exponential_minus_one fft floor imag
-    optimization_barrier popcnt real reduce_precision reduce_window round_nearest_even
-    select_and_scatter shift_right_arithmetic sine tan tanh
+    atan2 ceil complex count_leading_zeros custom_call exponential_minus_one fft floor imag optimization_barrier
+    popcnt real reduce_precision reduce_window round_nearest_even select_and_scatter shift_right_arithmetic tan
 """.split()
 
 # Reviewed likewise: what JAX itself emits for linear algebra, for a few functions, and (JAX 0.8) for more of them.

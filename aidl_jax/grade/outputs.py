@@ -16,7 +16,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def prepare(folder: Path, replace: bool) -> None:
         raise UsageError("the output is a file, not a folder", given=str(folder), fix="name another one")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     foreign = [name for name in there if name not in MADE and not name.startswith(FILLED)] or (
-        there if there and journal.NAME not in there else []
+        there if there and not {journal.NAME, EARLIER} & {*there} else []
     )
     if foreign:
         given = f"{folder} with {', '.join(foreign[:5])}"
@@ -80,7 +80,7 @@ def write_results(folder: Path, result: ClassResult, graded: Sequence[Graded]) -
     for student in result.students:
         stem = file_stem(student.student)
         kept |= {f"{stem}.json", f"{stem}.html"}
-        data = student_data(student, bases.get(student.student, {}))
+        data = student_data(student, bases.get(student.student, {}), result.exercises)
         write_text(folder / "records" / f"{stem}.json", _json(data, result.unsafe))
         write_text(folder / "students" / f"{stem}.html", student_page(student, unsafe=result.unsafe))
     for path in [*(folder / "records").iterdir(), *(folder / "students").iterdir()]:
@@ -102,7 +102,7 @@ def write_gradescope(folder: Path, result: ClassResult) -> None:
         write_text(folder / "gradescope" / f"{file_stem(student.student)}.json", to_json(found))
 
 
-def student_data(result: StudentResult, bases: Mapping[str, Basis]) -> dict[str, Any]:
+def student_data(result: StudentResult, bases: Mapping[str, Basis], exercises: Iterable[str]) -> dict[str, Any]:
     """One student's result as plain data, without timings and without the code."""
     return {
         "student": result.student,
@@ -117,6 +117,7 @@ def student_data(result: StudentResult, bases: Mapping[str, Basis]) -> dict[str,
         "missing": list(result.missing),
         "notes": list(result.notes),
         "hints": {name: dict(hints) for name, hints in result.hints.items()},
+        "exercise_points": {name: result.exercise_points(name) for name in exercises},
         "exercises": {name: record.to_dict() for name, record in result.records.items()},
         "rests_on": {name: dataclasses.asdict(basis) for name, basis in bases.items()},
     }
@@ -136,20 +137,27 @@ def earlier_results(folder: Path) -> dict[str, dict[str, Any]]:
 
 def changes(earlier: Mapping[str, Any], result: ClassResult, graded: Sequence[Graded]) -> list[str]:
     """Whose points of which exercise changed since the last complete run, and why."""
-    said = []
     bases = {one.student: one.bases for one in graded}
+    said = []
     for student in result.students:
-        before = earlier.get(student.student)
-        for name in result.exercises if before else ():
-            old = before["exercises"].get(name, {}).get("points", 0) if before else 0
-            new = student.exercise_points(name)
+        before = earlier.get(student.student, {})
+        points, rests_on = before.get("exercise_points", {}), before.get("rests_on", {})
+        for name in (name for name in result.exercises if name in points):
+            old, new = points[name], student.exercise_points(name)
             if old != new:
-                was = before["rests_on"].get(name) if before else None
-                now = bases.get(student.student, {}).get(name)
-                why = now.why(Basis(**was)) if now and was else "newly handed in" if now else "no longer there"
-                shown = "?" if new is None else new
-                said.append(f"{student.student}: {short_name(name)} {old} -> {shown} ({why})")
+                why = _why(bases.get(student.student, {}).get(name), rests_on.get(name))
+                said.append(f"{student.student}: {short_name(name)} {_points(old)} -> {_points(new)} ({why})")
     return said
+
+
+def _why(now: Basis | None, was: dict[str, Any] | None) -> str:
+    if now is None or was is None:
+        return "newly handed in" if now else "no longer there, or not to be read"
+    return now.why(Basis(**was))
+
+
+def _points(points: int | None) -> str:
+    return "?" if points is None else str(points)
 
 
 def grades_csv(result: ClassResult) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from aidl_jax.errors import AidlError, ProtocolError
 from aidl_jax.grade import protocol
-from aidl_jax.grade.children import PlainChild, Role, Start
+from aidl_jax.grade.children import GraderFault, PlainChild, Role, Start
 
 WAITING_ANSWERS = 1  # that a process may be ahead of its questions; the rest waits in its pipe, at its own expense
 
@@ -43,7 +43,7 @@ class Process:
     """
 
     def __init__(self, role: Role, start: Start = PlainChild) -> None:
-        self.role = role
+        self.role, self.waited = role, 0.0  # seconds, for its answers
         self.closed = threading.Event()
         self.answers: queue.Queue[dict[str, Any] | BaseException] = queue.Queue(WAITING_ANSWERS)
         self.child = start(role)
@@ -89,11 +89,14 @@ class Process:
             Died: the process ended.
             ProtocolError: what came is not a message; the process has been killed.
         """
+        begin = time.monotonic()
         try:
             answer = self.answers.get(timeout=seconds)
         except queue.Empty:
             self.close()
             raise TimedOut(f"the {self.role} did not answer within {seconds:g} seconds") from None
+        finally:
+            self.waited += time.monotonic() - begin
         if isinstance(answer, ProtocolError):
             self.close()
             raise answer
@@ -105,6 +108,18 @@ class Process:
         """Sends a message and waits for its answer; errors as in `send` and `receive`."""
         self.send(message)
         return self.receive(seconds)
+
+    def greet(self, seconds: float) -> None:
+        """Waits until it has started.
+
+        Raises:
+            GraderFault: it did not, which is no fault of the answer.
+        """
+        try:
+            self.ask({"do": "hello", "seconds": seconds}, seconds)
+        except (TimedOut, Died, ProtocolError) as error:
+            last_line = getattr(error, "last_words", "").rpartition("\n")[2]
+            raise GraderFault(f"the {self.role} did not start ({last_line or error})") from error
 
     def _died(self) -> Died:
         end = self.child.ending()
@@ -141,11 +156,16 @@ class Processes:
     """
 
     def __init__(self, start: Start = PlainChild) -> None:
-        self.closed, self.start = False, start
+        self.closed, self.start, self.earlier = False, start, 0.0
         self.worker, self.runner = Process("worker", start), Process("runner", start)
+
+    def waited(self) -> float:
+        """Seconds of waiting for answers so far, of all that were started."""
+        return self.earlier + self.worker.waited + self.runner.waited
 
     def restart(self, role: Role) -> None:
         """Ends one and starts it anew, unless both have been closed."""
+        self.earlier += getattr(self, role).waited
         getattr(self, role).close()
         if not self.closed:
             setattr(self, role, Process(role, self.start))

@@ -43,7 +43,7 @@ class StudentResult:
         penalty: the part of the points, from 0 to 1, that the late days cost.
         points: as graded; None where they cannot be told.
         possible: of all exercises.
-        final: with adjustments and penalty; None where the points are.
+        final: with adjustments and penalty; None where the points are, unless the instructor has settled them by hand.
         known_as: what else the student is called, by the roster or the page that collected the hand-in.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,12 @@ from aidl_jax.errors import UsageError
 from aidl_jax.grade.inbox import Arrival, latest_of_many
 
 COLUMNS = {
-    "student": "student", "id": "id", "student id": "id", "sis user id": "id", "sid": "id", "id number": "id", "login": "login",
-    "sis login id": "login", "username": "login", "email": "email", "email address": "email", "name": "name",
-    "full name": "name", "first name": "first", "last name": "last", "surname": "last", "number": "number", "identifier": "number",
+    "student": "student", "name": "name", "full name": "name", "first name": "first", "last name": "last", "surname": "last",
+    "login": "login", "sis login id": "login", "username": "login", "email": "email", "email address": "email",
+    "id": "canvas", "student id": "id", "sis user id": "id", "sid": "id", "id number": "id", "number": "number",
+    "identifier": "number",
 }  # fmt: skip
-FIRST_CHOICE = ("student", "login", "email", "id", "name", "number")
+FIRST_CHOICE = ("student", "login", "email", "id", "canvas", "name", "number")
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,19 @@ class Entry:
 
     Args:
         student: by what the results call the student.
-        names: everything the student may go by, each made plain (`plain`).
+        names: the forms of the name, each made plain (`plain`).
+        ids: what else tells the student: the kind of it, and it made plain.
         name: to be shown, where the table has it.
     """
 
     student: str
     names: frozenset[str]
+    ids: frozenset[tuple[str, str]]
     name: str | None = None
 
 
 def read_roster(path: Path) -> list[Entry]:
-    """The rows of a CSV file with a header; columns are known by their usual names.
+    """The rows of a CSV file with a header; columns are known by their usual names, those of exported gradebooks too.
 
     Raises:
         UsageError: it cannot be read, has no column that names students, or two rows are the same student's.
@@ -52,25 +56,32 @@ def read_roster(path: Path) -> list[Entry]:
     if not set(known.values()) & set(FIRST_CHOICE):
         raise UsageError("the roster names no students", given=f"columns {', '.join(map(repr, header)) or 'none'}",
                          expected="a header with student, login, email, id or name", where=str(path))  # fmt: skip
-    entries = [_entry({known[column]: (row[column] or "").strip() for column in known}) for row in rows]
-    entries = [entry for entry in entries if entry.student]
-    twice = sorted(
-        {one.student for one in entries if sum(one.student.casefold() == o.student.casefold() for o in entries) > 1}
-    )
-    if twice:
-        raise UsageError("the roster has a student twice", given=", ".join(twice), where=str(path), fix="take one away")
+    entries = [_entry([(known[column], (row[column] or "").strip()) for column in known]) for row in rows]
+    entries = [entry for entry in entries if entry.student and entry.student.casefold() != "points possible"]
+    _refuse_twice(entries, path)
     return entries
 
 
-def _entry(cells: dict[str, str]) -> Entry:
-    full = " ".join(cells[part] for part in ("first", "last") if cells.get(part))
-    name = cells.get("name") or full
-    student = next((cells[column] for column in FIRST_CHOICE if cells.get(column)), full)
+def _refuse_twice(entries: Sequence[Entry], path: Path) -> None:
+    counts = Counter(entry.student.casefold() for entry in entries)
+    twice = sorted({entry.student for entry in entries if counts[entry.student.casefold()] > 1})
+    if twice:
+        raise UsageError("the roster has a student twice", given=", ".join(twice), where=str(path), fix="take one away")
+
+
+def _entry(cells: Sequence[tuple[str, str]]) -> Entry:
+    said = {kind: text for kind, text in reversed(cells) if text}
+    full = " ".join(said[part] for part in ("first", "last") if part in said)
+    gradebook = said.get("student", "") if "login" in said or "canvas" in said else ""  # there it is the name
+    name = said.get("name") or full or gradebook
+    choice = [kind for kind in FIRST_CHOICE if kind in said and not (kind == "student" and gradebook)]
     words = re.split(r"[\s,]+", name)
     turned = [f"{words[-1]} {' '.join(words[:-1])}", f"{' '.join(words[1:])} {words[0]}"] if len(words) > 1 else []
-    local = cells.get("email", "").partition("@")[0]
-    names = {plain(text) for text in (*cells.values(), name, *turned, local)}
-    return Entry(student, frozenset(names - {""}), name or None)
+    ids = {(kind, plain(text)) for kind, text in cells if text and kind not in ("name", "first", "last")}
+    ids |= {("login", plain(said["email"].partition("@")[0]))} if "email" in said else set()
+    return Entry(
+        said[choice[0]] if choice else full, frozenset(map(plain, [name, *turned])) - {""}, frozenset(ids), name or None
+    )
 
 
 def plain(text: str) -> str:
@@ -90,10 +101,7 @@ def on_roster(arrivals: Sequence[Arrival], roster: Sequence[Entry]) -> tuple[lis
     mine: dict[str, list[Arrival]] = {entry.student: [] for entry in roster}
     strangers, said = [], []
     for arrival in arrivals:
-        names = {plain(text) for text in (arrival.student, *arrival.ids.values())}
-        found = [entry for entry in roster if entry.names & names]
-        exact = [entry for entry in found if {plain(v) for k, v in arrival.ids.items() if k != "name"} & entry.names]
-        match exact or found:
+        match _candidates(arrival, roster):
             case [entry]:
                 mine[entry.student].append(arrival)
             case []:
@@ -101,11 +109,25 @@ def on_roster(arrivals: Sequence[Arrival], roster: Sequence[Entry]) -> tuple[lis
                 said.append(f"{arrival.student}: not on the roster")
             case several:
                 strangers.append(arrival)
-                said.append(
-                    f"{arrival.student}: could be {' or '.join(entry.student for entry in several)} on the roster"
-                )
+                students = " or ".join(entry.student for entry in several)
+                said.append(f"{arrival.student}: could be {students} on the roster")
     known = [_one(entry, mine[entry.student]) for entry in roster]
     return [*known, *strangers], said
+
+
+def _candidates(arrival: Arrival, roster: Sequence[Entry]) -> list[Entry]:
+    """Whose a hand-in can be: IDs are compared with IDs of their kind, names with names; where they differ, all of them.
+
+    An entry of a plain folder has just one word, which may be anything that tells a student.
+    """
+    if not arrival.ids:
+        word = plain(arrival.student)
+        return [entry for entry in roster if word in entry.names or any(word == text for _, text in entry.ids)]
+    name, ids = plain(arrival.ids.get("name", "")), {(k, plain(v)) for k, v in arrival.ids.items() if k != "name"}
+    by_name = [entry for entry in roster if name in entry.names]
+    by_id = [entry for entry in roster if entry.ids & ids]
+    both = [entry for entry in by_id if entry in by_name]
+    return both or [*by_id, *(entry for entry in by_name if entry not in by_id)]
 
 
 def _one(entry: Entry, arrivals: Sequence[Arrival]) -> Arrival:

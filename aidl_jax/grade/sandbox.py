@@ -18,6 +18,7 @@ import site
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,10 @@ def lacking() -> tuple[str, str] | None:
         )
     code = f"import sys; sys.path[:] = {inside_path()!r}; from aidl_jax.grade import sandbox; sandbox.try_out()"
     command = [*bubblewrap(), sys.executable, "-P", "-s", "-c", code]
-    tried = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"no sandbox can be made here ({error})", "run bwrap by hand, and see what it says"
     if tried.returncode == 0:
         return None
     said = tried.stderr.strip().splitlines()[-1] if tried.stderr.strip() else f"exit status {tried.returncode}"
@@ -132,7 +136,10 @@ def _mounts() -> Iterator[tuple[str, ...]]:
     """Read-only: system libraries, interpreter, packages, this package; then empty folders over what is not for here."""
     yield from (("--ro-bind-try", path, path) for path in LIBRARIES)
     for prefix in dict.fromkeys([sys.base_prefix, sys.base_exec_prefix, sys.prefix]):
-        shown = [f"{prefix}/lib", os.path.realpath(sys.executable)] if prefix in SHARED else [prefix]
+        parts = (
+            ("lib",) if prefix in SHARED else ("bin", "lib", "lib64", "pyvenv.cfg")
+        )  # a folder of work may be one too
+        shown = [*(f"{prefix}/{part}" for part in parts), os.path.realpath(sys.executable)]
         yield from (("--ro-bind-try", path, path) for path in shown)
     yield from (("--ro-bind-try", path, path) for path in _package_folders())
     package = str(_package())
@@ -175,12 +182,13 @@ def leave_everything() -> None:
 
 
 def try_out() -> None:
-    """All of the inside's steps; ends with 0 where they worked."""
+    """All of the inside's steps, and a thread, which old kernels may refuse; ends with 0 where they worked."""
     give_up_root()
     leave_everything()
     process = os.fork()
     if process == 0:
         confine(Limits())
+        threading.Thread(target=int).start()
     else:
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 

@@ -15,13 +15,13 @@ from aidl_jax.exercise import Exercise, Failure, WrongAnswer, plain, trees
 from aidl_jax.exercise.requests import Request, Transcript
 from aidl_jax.exercise.summary import SummaryGraph
 from aidl_jax.grade import answers, failures, protocol
-from aidl_jax.grade.children import GraderFault
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.process import Deadline, Died, Process, Processes, TimedOut
 
 START_LIMIT = 120.0  # seconds for a process to start
 GRACE = 3.0  # seconds that a worker has to say where it hangs before it is killed
 MAX_PULLS = 5_000
+MOST_WAITING = 300.0  # seconds for all answers of a hand-in to one exercise together
 MAX_ANSWER = 64 << 20  # bytes of what one run of a function returns, or a generator yields in all
 MAX_REMEMBERED = 1 << 20  # bytes of an answer that is not asked for again on equal inputs
 TOP_LEVEL_ENDED = "Running the file's top level ended the process."
@@ -155,6 +155,8 @@ class Session:
     def _logging(self, request: Request) -> Iterator[None]:
         """A failure is of this request, and is logged as what came of it."""
         try:
+            if self.processes.waited() > MOST_WAITING:
+                raise failures.too_slow_in_all(MOST_WAITING)
             yield
         except Failure as failure:
             failure.request = request
@@ -292,7 +294,7 @@ class Session:
 
     def _ask_runner(self, message: dict[str, Any], request: Request) -> dict[str, Any]:
         if not self._runner_ready:
-            _greet(self.processes.runner)
+            self.processes.runner.greet(START_LIMIT)
             self._runner_ready = True
         try:
             return self.processes.runner.ask(message, self.exercise.time_limit)
@@ -307,7 +309,7 @@ class Session:
         worker = self.processes.worker
         if self._worker_ready:
             return worker
-        _greet(worker)
+        worker.greet(START_LIMIT)
         message = {
             "do": "load",
             "cells": [[cell.label, cell.text] for cell in self.cells],
@@ -381,15 +383,6 @@ def _named(request: Request, variant: Variant | None) -> bytes:
 
 def _plain(variant: Variant | None) -> list[str] | None:
     return [variant[0], variant[1].name, variant[1].source] if variant else None
-
-
-def _greet(process: Process) -> None:
-    """Waits until a process has started; if it does not, that is no fault of the answer."""
-    try:
-        process.ask({"do": "hello", "seconds": START_LIMIT}, START_LIMIT)
-    except (TimedOut, Died, ProtocolError) as error:
-        last_line = getattr(error, "last_words", "").rpartition("\n")[2]
-        raise GraderFault(f"the {process.role} did not start ({last_line or error})") from error
 
 
 def _digest(inputs: Iterable[np.ndarray]) -> bytes:

@@ -57,6 +57,7 @@ class Kept(Processes):
     def __init__(self, worker: Process, runner: Process, start: Start) -> None:
         self.closed, self.start = False, start
         self.worker, self.runner = worker, runner
+        self.earlier = -worker.waited - runner.waited  # what an earlier check waited for is not this one's
 
     def close(self) -> None:
         """Ends the worker; the check comes to nothing from then on."""

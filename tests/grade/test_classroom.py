@@ -16,7 +16,7 @@ from aidl_jax.grade.classroom import ClassRun, read_class
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.handin import Document, HandIn
 from aidl_jax.grade.inbox import Arrival, read_inbox
-from aidl_jax.grade.journal import Journal
+from aidl_jax.grade.journal import Journal, JournalError
 from aidl_jax.grade.record import CheckRecord, FailureRecord, Record, TaskRecord
 
 ROOT = Path(__file__).parents[2]
@@ -102,10 +102,10 @@ def test_a_journal_that_cannot_be_written_ends_the_run(
     run: ClassRun, checked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(entry: object) -> None:
-        raise OSError(28, "No space left on device", "journal.jsonl")
+        raise JournalError(28, "No space left on device", "journal.jsonl")
 
     monkeypatch.setattr(run.journal, "add", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(JournalError, match="No space left"):
         run.grade([hand_in("ada", "a"), hand_in("bela", "b")])
 
 

@@ -183,7 +183,9 @@ def test_a_runner_that_was_taken_over_by_a_file_decides_nothing(monkeypatch: pyt
     answer, kind, message = READ[name]
 
     class Runner:
-        role = "runner"
+        role, waited = "runner", 0.0
+
+        def greet(self, seconds: float) -> None: ...
 
         def ask(self, asked: Any, seconds: float) -> Any:
             if asked["do"] == "read" and isinstance(answer, Exception):
@@ -193,6 +195,7 @@ def test_a_runner_that_was_taken_over_by_a_file_decides_nothing(monkeypatch: pyt
     class Fake(Processes):
         def __init__(self) -> None:
             self.closed, self.worker, self.runner = False, Runner(), Runner()  # type: ignore[assignment]
+            self.earlier = 0.0
 
         def restart(self, role: Any) -> None:
             pass

@@ -294,6 +294,34 @@ def test_a_roster_a_deadline_and_the_instructors_own_points(tmp_path: Path, tiny
     assert (out / "adjustments.csv").read_text().startswith("student,exercise,points,comment\nnora")
 
 
+def test_a_gradebook_and_gradescope(tmp_path: Path, tiny: Path) -> None:
+    inbox = fill(tmp_path / "inbox", ada=RIGHT, bela=WRONG)
+    book = tmp_path / "canvas.csv"
+    book.write_text(
+        "Student,ID,SIS User ID,SIS Login ID,Section,Lab (7)\n    Points Possible,,,,,1\nAda,1,,ada,x,\nBela,2,,bela,x,\n"
+    )
+    out = tmp_path / "out"
+    arguments = (inbox, "--out", out, *FASTEST, "--course", tiny, "--seed", 1, "--fill", book)
+    told = run(*arguments, "--column", "Leb", code=2).stderr
+    assert "Leb" in told and not out.exists()  # told before anything is graded
+    told = run(*arguments, "--gradescope").stdout
+    assert "Canvas, 'Lab (7)': 2 grades filled in" in told
+    assert [line.rpartition(",")[2] for line in (out / "filled-canvas.csv").read_text().splitlines()] == [
+        "Lab (7)",
+        "1",
+        "1",
+        "0",
+    ]
+    assert json.loads((out / "gradescope" / "ada.json").read_text())["score"] == 1
+    run(*arguments)  # what it wrote is its own
+
+
+def test_what_would_do_nothing_is_refused(tmp_path: Path, tiny: Path) -> None:
+    inbox = fill(tmp_path / "inbox", ada=RIGHT)
+    arguments = (inbox, "--out", tmp_path / "out", *FASTEST, "--course", tiny)
+    assert "a penalty without a deadline would do nothing" in run(*arguments, "--penalty", 5, code=2).stderr
+
+
 def test_one_verdict_is_explained_with_its_inputs(tmp_path: Path, tiny: Path) -> None:
     inbox = fill(tmp_path / "inbox", ada=WRONG)
     more = ("--out", tmp_path / "out", *FASTEST, "--course", tiny)

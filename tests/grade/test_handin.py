@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import stat
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from aidl_jax.errors import HandInError
 from aidl_jax.exercise import Exercise, Hints
+from aidl_jax.exercise.course import open_course
 from aidl_jax.grade import handin
 from aidl_jax.grade.handin import (
     MAX_FILE,
@@ -264,10 +267,40 @@ def test_a_folder_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for number in range(3):
         (folder / f"{number}.py").unlink()
         write_zip(folder / f"{number}.zip", {"a.py": "#" * 400}, zipfile.ZIP_DEFLATED)
-    assert read_hand_in(folder) == (
-        [],
-        {"ada": "the folder is too large when unpacked: expected at most 1,000 bytes"},
-    )
+    documents, problems = read_hand_in(folder)
+    assert [d.name for d in documents] == ["0.zip/a.py", "1.zip/a.py"]
+    assert problems == {"2.zip": "the hand-in is too large when unpacked: expected at most 500 files and 1,000 bytes"}
+
+
+def test_all_that_one_student_handed_in_has_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handin, "MAX_TOTAL", 1_000)
+    parts = [(f"{number}.py", tmp_path / f"{number}.py") for number in range(4)]
+    for (_, path), size in zip(parts, [400, 600, 1, 0], strict=True):
+        path.write_text("#" * size)
+    documents, problems, _ = handin.read_hand_in(*parts)
+    assert [d.name for d in documents] == ["0.py", "1.py", "3.py"]
+    assert problems == {"2.py": "the hand-in is too large when unpacked: expected at most 500 files and 1,000 bytes"}
+
+
+def test_a_bomb_of_zips_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handin, "MAX_TOTAL", 1 << 20)
+    monkeypatch.setattr(handin, "MAX_FILE", 1 << 18)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(4):
+            archive.writestr(f"{number}.py", b" " * (250 << 10))
+    members: dict[str, bytes | str] = {f"{number}.zip": buffer.getvalue() for number in range(8)}
+    path = write_zip(tmp_path / "bomb.zip", members, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10_000
+    tracemalloc.start()
+    try:
+        found = read_hand_in(path)
+        held = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    expected = "the hand-in is too large when unpacked: expected at most 500 files and 1,048,576 bytes"
+    assert found == ([], {"bomb.zip": expected})
+    assert held < 2 << 20  # it would be 8 MiB
 
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 60, -1])
@@ -338,7 +371,7 @@ def test_many_small_zips_in_a_zip_are_one_hand_in(tmp_path: Path) -> None:
             archive.writestr(f"{number}.py", "x = 1")
     bomb: dict[str, bytes | str] = {f"{number}.zip": buffer.getvalue() for number in range(6)}
     documents, problems = read_hand_in(write_zip(tmp_path / "bomb.zip", bomb))
-    expected = f"the zip is too large when unpacked: expected at most {MAX_FILES} files and {MAX_TOTAL:,} bytes"
+    expected = f"the hand-in is too large when unpacked: expected at most {MAX_FILES} files and {MAX_TOTAL:,} bytes"
     assert (documents, problems) == ([], {"bomb.zip": expected})
 
 
@@ -350,12 +383,21 @@ def test_the_manifest_is_read_and_not_believed(tmp_path: Path) -> None:
     assert [d.name for d in documents] == ["answer.py"] and not problems
     assert manifest.versions == {"jax": "0.9.0", "x" * 60: "1"}
     assert manifest.hints == {LINES: {"predict": 2}, "other": {}}
-    assert manifest.digests == {LINES: "ab"}
     assert manifest.differing({"jax": "0.10.2", "numpy": "2"}) == ["handed in with jax 0.9.0, graded with 0.10.2"]
     path = write_zip(tmp_path / "b.zip", {"aidl.json": "[" * 100_000})
     assert list(handin.read_hand_in(("b.zip", path))[1]) == ["aidl.json"]
     path = write_zip(tmp_path / "c.zip", {"aidl.json": "[1, 2]"})
     assert handin.read_hand_in(("c.zip", path)) == ([], {}, Manifest())
+
+
+def test_what_the_manifest_says_can_be_written(tmp_path: Path) -> None:
+    half = "\ud800"  # JSON can spell half a character; no file can hold it
+    hinted = {"hints": {half: 1, "predict": 2}}
+    told = {"versions": {"jax": half, half: "1", "numpy": "2é😀"}, "exercises": {half: hinted, LINES: hinted}}
+    path = write_zip(tmp_path / "a.zip", {"aidl.json": json.dumps(told)})
+    documents, problems, manifest = handin.read_hand_in(("a.zip", path))
+    assert (documents, problems) == ([], {})
+    assert manifest == Manifest({"numpy": "2é😀"}, {LINES: {"predict": 2}})
 
 
 def test_one_broken_file_leaves_the_others_be(tmp_path: Path) -> None:
@@ -512,6 +554,69 @@ def test_what_was_left_as_given_does_not_count_beside_an_answer() -> None:
     assert assign("ada", [answer, untouched], {}, EXERCISES).problems == {}
     both_untouched = [document("lines.py", given), untouched]
     assert assign("ada", both_untouched, {}, EXERCISES).answers == {LINES: both_untouched[0]}
+
+
+def test_of_two_documents_the_one_with_more_tasks_written_counts() -> None:
+    given = 'def {0}(x):\n    raise NotImplementedError("{0} is still to be written")\n'
+    whole = document("whole.ipynb", notebook(BOTH_LINES))
+    half = document("half.ipynb", notebook(given.format("predict"), "def loss(x): return x"))
+    below = document("below.ipynb", notebook(given.format("predict"), given.format("loss"), BOTH_LINES))
+    for documents in ([whole, half], [half, whole]):
+        hand_in = assign("ada", documents, {}, EXERCISES)
+        assert (hand_in.answers, hand_in.problems) == ({LINES: whole}, {})
+    tied = {LINES: "whole.ipynb and below.ipynb both answer it; which one counts?"}
+    assert assign("ada", [whole, half, below], {}, EXERCISES).problems == tied
+
+
+def test_a_helper_of_a_tasks_name_is_no_answer_beside_one() -> None:
+    three = {LINES: make_exercise("predict", "loss", "fit")}
+    helper = document("a.ipynb", notebook("def predict(x): return x"))
+    started = document("b.ipynb", notebook(*(
+        f'def {task}(x):\n    raise NotImplementedError("{task} is still to be written")' for task in three[LINES].tasks
+    )))  # fmt: skip
+    assert assign("ada", [helper, started], {}, three).answers == {LINES: started}
+    assert assign("ada", [helper], {}, three).answers == {LINES: helper}  # it is all there is
+
+
+@pytest.mark.parametrize(
+    "check", ['aidl_jax.check("s05/shuffle", task="batch")', "aidl_jax.check('s05_toolbox/shuffle')"]
+)
+def test_a_notebook_answers_what_it_checks(check: str) -> None:
+    exercises = {LINES: make_exercise("predict", "loss", "fit"), SHUFFLE: EXERCISES[SHUFFLE]}
+    helper, most = "def predict(): pass", "def predict(): pass\ndef loss(): pass"
+    assert answered(document("n.ipynb", notebook("def batch(): pass", helper)), exercises) == [LINES, SHUFFLE]
+    assert answered(document("n.ipynb", notebook("def batch(): pass", check, helper)), exercises) == [SHUFFLE]
+    assert answered(document("n.ipynb", notebook("def batch(): pass", check, most)), exercises) == [LINES, SHUFFLE]
+    assert answered(document("n.ipynb", notebook(f"# {check}", helper)), exercises) == [LINES]
+
+
+def filled_in(path: Path, checks: bool = True, seldom: int = 1) -> handin.Document:
+    """A made notebook in which every task, or one of so many, is written."""
+    made = json.loads(path.read_text(encoding="utf-8"))
+    number = 0
+    for cell in made["cells"]:
+        text = "".join(cell["source"])
+        for placeholder in re.findall(r"raise NotImplementedError\(.*\)", text):
+            text = text.replace(placeholder, "return 7") if number % seldom == 0 else text
+            number += 1
+        cell["source"] = text if checks else re.sub(r"aidl_jax\.check.*", "", text)
+    return document(f"notebooks/{path.name}", json.dumps(made))
+
+
+@pytest.mark.parametrize("seldom", [1, 3])
+@pytest.mark.parametrize("checks", [True, False])
+def test_made_notebooks_filled_in_answer_their_own_sessions(checks: bool, seldom: int) -> None:
+    course = open_course()
+    exercises = {name: course.exercise(name) for name in course.names()}
+    notebooks = [filled_in(course.notebook(session), checks, seldom) for session in course.session_names()]
+    hand_in = assign("ada", notebooks, {}, exercises)
+    assert hand_in.problems == {}
+    assert {name: PurePosixPath(answer.name).stem for name, answer in hand_in.answers.items()} == {
+        name: name.split("/")[0] for name in exercises
+    }
+    if checks:
+        for one in notebooks:
+            assert {name.split("/")[0] for name in answered(one, exercises)} == {PurePosixPath(one.name).stem}
 
 
 def test_a_lone_file_is_the_answer_to_a_lone_exercise() -> None:

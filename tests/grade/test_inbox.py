@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from aidl_jax.errors import UsageError
 from aidl_jax.grade import inbox
+from aidl_jax.grade.handin import read_hand_in
 from aidl_jax.grade.inbox import Arrival, latest_of_many, opened, read_inbox, refuse_clashes
 
 NOON = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
@@ -71,7 +72,7 @@ def test_canvas_flat_names(tmp_path: Path) -> None:
         "doejane_123_457_shuffle_buffer.py", "roemax_LATE_9_460_my_answer.py", "liu_77_461_handin.zip",
     )  # fmt: skip
     jane, liu, max_ = read_inbox(tmp_path)
-    assert (jane.student, dict(jane.ids)) == ("doejane 123", {"name": "doejane", "id": "123"})
+    assert (jane.student, dict(jane.ids)) == ("doejane 123", {"name": "doejane", "canvas": "123"})
     assert [name for name, _ in jane.parts] == ["linear_regression.ipynb", "shuffle_buffer.py"]
     assert jane.parts[0][1].name == "doejane_123_456_linear_regression-2.ipynb"
     assert jane.notes == (
@@ -82,9 +83,41 @@ def test_canvas_flat_names(tmp_path: Path) -> None:
     assert liu.parts[0][0] == "handin.zip"
 
 
-def test_one_file_of_another_form_and_it_is_not_canvas(tmp_path: Path) -> None:
-    fill(tmp_path, "doejane_123_456_answer.py", "ada.py")
-    assert [student for student, _ in told(tmp_path)] == ["ada", "doejane_123_456_answer"]
+def test_strays_among_canvas_files_stand_for_themselves(tmp_path: Path) -> None:
+    fill(tmp_path, "doejane_123_456_answer.py", "roemax_9_457_answer.py", "roster.csv", "more/answer.py", ".DS_Store")
+    assert told(tmp_path) == [
+        ("doejane 123", ["answer.py"]), ("more", ["more"]), ("roemax 9", ["answer.py"]), ("roster.csv", ["roster.csv"]),
+    ]  # fmt: skip
+
+
+def test_a_few_names_like_canvas_are_not_its_layout(tmp_path: Path) -> None:
+    fill(tmp_path, "doejane_123_456_answer.py", "ada.py", "bela.py")
+    assert [student for student, _ in told(tmp_path)] == ["ada", "bela", "doejane_123_456_answer"]
+
+
+def test_a_students_own_numbers_are_not_versions(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        "doejane_123_456_lab-1.py",
+        "doejane_123_456_lab-2.py",
+        "roemax_9_457_lab-1.py",
+        "roemax_9_458_lab-1.zip",
+    )
+    jane, max_ = read_inbox(tmp_path)
+    assert ([name for name, _ in jane.parts], jane.notes) == (["lab-1.py", "lab-2.py"], ())
+    assert ([name for name, _ in max_.parts], max_.notes) == (["lab-1.py", "lab-1.zip"], ())
+
+
+def test_what_was_uploaded_again_with_numbers_of_its_own(tmp_path: Path) -> None:
+    fill(tmp_path, "doejane_123_455_lab.py", "doejane_123_456_lab-1.py", "doejane_123_456_lab-2.py")
+    (jane,) = read_inbox(tmp_path)
+    assert [name for name, _ in jane.parts] == ["lab-1.py", "lab-2.py"]
+    assert jane.notes == ("doejane_123_455_lab.py was handed in again as doejane_123_456_lab-2.py",)
+
+
+def test_late_is_what_canvas_says_and_not_a_files_name(tmp_path: Path) -> None:
+    fill(tmp_path, "doejane_123_456_my_LATE_answer.py", "roemax_LATE_9_457_answer.py")
+    assert [(one.student, one.late) for one in read_inbox(tmp_path)] == [("doejane 123", False), ("roemax 9", True)]
 
 
 def test_moodle_folders(tmp_path: Path) -> None:
@@ -97,6 +130,16 @@ def test_moodle_folders(tmp_path: Path) -> None:
         ("Jane Doe 12", "12"), ("Jane Doe 13", "13"), ("readme", None), ("Zoë_Ann Roe 14", "14"),
     ]  # fmt: skip
     assert found[3].ids["name"] == "Zoë_Ann Roe"
+
+
+def test_a_moodle_participants_two_folders_are_one_hand_in(tmp_path: Path) -> None:
+    text, files = "Jane Doe_12_assignsubmission_onlinetext_", "Jane Doe_12_assignsubmission_file_"
+    fill(tmp_path, f"{files}/answer.py", f"{text}/onlinetext.html", "Jane Doe_13_assignsubmission_file_/answer.py")
+    jane, other = read_inbox(tmp_path)
+    assert (jane.student, [name for name, _ in jane.parts]) == ("Jane Doe 12", [files, text])
+    assert (jane.received, other.student) == (NOON + dt.timedelta(seconds=1), "Jane Doe 13")
+    documents, problems, _ = read_hand_in(*jane.parts)
+    assert ([document.name for document in documents], problems) == (["answer.py"], {})
 
 
 GRADESCOPE = """
@@ -170,6 +213,57 @@ def test_a_zip_that_points_elsewhere_is_refused_whole(tmp_path: Path, name: str)
     assert not list(tmp_path.glob("*.py"))
 
 
+def of_an_unknown_method(data: bytearray) -> None:
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(signature) + offset] = 9  # Deflate64
+
+
+def of_a_newer_version(data: bytearray) -> None:
+    data[data.index(b"PK\x01\x02") + 6] = 99
+
+
+def with_another_content(data: bytearray) -> None:
+    data[data.index(b"x = 1")] = ord("y")
+
+
+def with_broken_deflate(data: bytearray) -> None:
+    of_an_unknown_method(data)
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(signature) + offset] = 8
+    data[data.index(b"x = 1")] = 0xFF
+
+
+def without_its_end(data: bytearray) -> None:
+    del data[-10:]
+
+
+def with_one_name_twice(data: bytearray) -> None:
+    data[:] = data.replace(b"bela.py", b"dora.py")
+
+
+@pytest.mark.parametrize(
+    ("damage", "given"),
+    [
+        (of_an_unknown_method, "That compression method is not supported"),
+        (of_a_newer_version, "zip file version 9.9"),
+        (with_another_content, "Bad CRC-32 for file 'dora.py'"),
+        (with_broken_deflate, "Error -3 while decompressing data: invalid block type"),
+        (without_its_end, "File is not a zip file"),
+        (with_one_name_twice, ".*File exists: .*dora.py'"),
+    ],
+)
+def test_a_class_that_cannot_be_unpacked(tmp_path: Path, damage: Callable[[bytearray], None], given: str) -> None:
+    path = write_zip(tmp_path / "class.zip", {"dora.py": b"x = 1", "bela.py": b"x = 2"})
+    data = bytearray(path.read_bytes())
+    damage(data)
+    path.write_bytes(data)
+    expected = (
+        rf"class\.zip: the zip cannot be unpacked: given {given}\. Fix: download it again, or unpack it yourself$"
+    )
+    with pytest.raises(UsageError, match=expected), opened(path, tmp_path / "scratch"):
+        pass
+
+
 def test_a_class_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_zip(tmp_path / "class.zip", {f"{n}.py": b"x" for n in range(5)})
     monkeypatch.setattr(inbox, "MAX_CLASS_FILES", 4)
@@ -185,4 +279,9 @@ def test_of_many_the_latest_counts_and_the_others_are_named() -> None:
 
     latest = latest_of_many([came("b", 1), came("c", 3), came("a", 2), came("z", None)])
     assert latest.student == "c"
-    assert latest.notes == tuple(f"{name}.py was passed over for c.py, which is newer" for name in "zba")
+    assert latest.notes == (
+        "z.py was passed over for c.py",
+        *(f"{name}.py was passed over for c.py, which is newer" for name in "ba"),
+    )
+    assert latest_of_many([came("b", None), came("a", None)]).notes == ("a.py was passed over for b.py",)
+    assert latest_of_many([came("b", 1), came("a", 1)]).notes == ("a.py was passed over for b.py",)

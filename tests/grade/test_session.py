@@ -576,18 +576,18 @@ def test_a_process_that_cannot_start_is_the_graders_fault(
     assert f"not be graded: the {role} did not start (no such library)" in record["scale"].failure.message
 
 
-class Scripted:
+class Scripted(Process):
     """A worker or runner that answers as told."""
 
-    def __init__(self, role: str, answers: dict[str, Any]) -> None:
-        self.role, self.answers = role, answers
+    def __init__(self, role: Any, answers: dict[str, Any]) -> None:
+        self.role, self.answers, self.waited = role, answers, 0.0  # type: ignore[assignment]
         self.asked: list[str] = []
 
     def send(self, message: dict[str, Any]) -> None:
         self.asked += [message["do"]] if "do" in message else []
 
     def receive(self, seconds: float) -> dict[str, Any]:
-        answer = self.answers[self.asked[-1]]
+        answer = self.answers[self.asked[-1]]  # type: ignore[index]
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -602,8 +602,8 @@ class Scripted:
 
 class ScriptedProcesses(Processes):
     def __init__(self, worker: dict[str, Any], runner: dict[str, Any]) -> None:
-        self.closed, self.start = False, children.PlainChild
-        self.worker, self.runner = Scripted("worker", worker), Scripted("runner", runner)  # type: ignore[assignment]
+        self.closed, self.start, self.earlier = False, children.PlainChild, 0.0
+        self.worker, self.runner = Scripted("worker", worker), Scripted("runner", runner)
 
 
 LOADED: dict[str, Any] = {"errors": {}, "signatures": {"scale": ["x", "factor"]}}
@@ -768,6 +768,15 @@ def test_a_module_beside_the_hand_in_is_not_imported(monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert str(tmp_path) not in children.module_path()
+
+
+def test_answers_that_are_slow_together_end_with_a_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session([], make_exercise(), ScriptedProcesses({"hello": {}, "load": LOADED}, RUNNER))
+    session.processes.restart = lambda role: None  # type: ignore[method-assign]
+    session.processes.worker.waited = 301.0
+    with pytest.raises(Failure, match="All questions together have taken more than the 300 seconds") as failed:
+        value(Student(session.exercise.tasks, session).scale(np.zeros(3), np.float32(1)))
+    assert failed.value.kind == "timeout"
 
 
 def test_a_deadline_never_waits_for_less_than_a_millisecond() -> None:

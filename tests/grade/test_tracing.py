@@ -491,3 +491,13 @@ def test_prints_are_heard_once(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_malformed_expression_is_refused(body: Any) -> None:
     with pytest.raises(ProtocolError):
         tracing.interpret(body, {"f": jnp.sin}, [])
+
+
+def test_what_a_request_asks_for_was_looked_up_before_the_hand_in_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jnp, "sin", jnp.cos)
+    for name in ("grad", "value_and_grad", "vjp", "jvp", "vmap"):
+        monkeypatch.setattr(jax, name, lambda of, *rest, **options: of)
+    loss = function(lambda x: library("jax.numpy.sum")(library("jax.numpy.sin")(x)))
+    close(ask({"f": lambda a: a}, lambda s: s.f(grad(loss)(X))), np.cos(X))
+    close(ask({"f": lambda a: a}, lambda s: s.f(vjp(loss)((X,), np.float32(1))[0])), np.cos(X))
+    close(ask({"f": lambda a: a}, lambda s: s.f(vmap(library("jax.numpy.sin"))(X))), np.sin(X))
