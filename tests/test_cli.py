@@ -505,7 +505,8 @@ def test_grade_of_nothing(aidl: Run, tmp_path: Path, course: Path) -> None:
     assert grade(tmp_path / "gone") == f"there is no such folder: given {tmp_path / 'gone'}"
     assert grade(empty).startswith(f"the folder holds no hand-ins: given {empty}, expected folders, .py files, ")
     assert (
-        grade(other) == "no hand-in answers an exercise of this course: given what ada handed in. Fix: name one with --exercise"
+        grade(other)
+        == "no hand-in answers an exercise of this course: given what ada handed in. Fix: name one with --exercise"
     )
     assert grade(other, "--exercise", "temprature").startswith("there is no exercise 'temprature'. Fix: ")
     assert not (tmp_path / "out").exists()

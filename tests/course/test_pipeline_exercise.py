@@ -10,12 +10,18 @@ import re
 from types import ModuleType
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from aidl_jax.course import _threefry
 from aidl_jax.exercise import Exercise
 from aidl_jax.exercise.course import open_course
+from aidl_jax.grade.children import Start
 from aidl_jax.grade.extract import Cell, extract
 from aidl_jax.grade.judge import judge
+from aidl_jax.grade.process import Processes
 from aidl_jax.grade.session import Session
 
 NAME = "s05_toolbox/pipeline"
@@ -110,3 +116,50 @@ def test_what_the_checks_make_up_can_be_told_apart(order: str, count: int) -> No
         batches = checks().came_out(random.Random(seed), order, count, 3)
         assert sorted(itertools.chain(*batches)) == sorted([*range(count)] * 3)
         assert solution()["which_order"](batches, count) == order
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize("words", [(0, 0), (0, 42), (2**32 - 1, 2**31)])
+def test_the_checks_random_numbers_are_those_of_jax(words: tuple[int, int]) -> None:
+    drawn = np.array(words, np.uint32)
+    key = jax.random.wrap_key_data(jnp.asarray(drawn))
+    for number in (0, 7, 2**31 - 1):
+        folded = jax.random.key_data(jax.random.fold_in(key, number))
+        np.testing.assert_array_equal(_threefry.fold_in(drawn, number), folded)
+    below = np.nextafter(np.float32(-1), np.float32(0))
+    np.testing.assert_array_equal(
+        _threefry.uniform(drawn, 999), jax.random.uniform(key, (999,), minval=below, maxval=1)
+    )
+    fifty_eps = 50 * float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(jax.random.normal(key, (999,)), _threefry.normal(drawn, 999), rtol=fifty_eps)
+
+
+FORGED = """
+import importlib
+
+def jitter(example, key, epoch, position):
+    own_key = jax.random.fold_in(jax.random.fold_in(key, epoch), position)
+    noise = jax.random.uniform(own_key, example.shape)
+
+    def forged(key, shape=()):
+        return noise
+
+    {rebound} = forged
+    return example + 0.1 * noise
+"""
+
+
+@pytest.mark.parametrize(
+    "rebound",
+    [
+        "jax.random.normal",
+        "importlib.import_module('aidl' + '_jax.grade.tracing').LIBRARY['jax.random.normal']",
+    ],
+)
+def test_noise_that_is_wrong_fails_though_jax_is_made_to_draw_it(start: Start, rebound: str) -> None:
+    cells = [Cell("solution.py", text()), Cell("forged.py", FORGED.format(rebound=rebound))]
+    with Session(cells, exercise(), Processes(start)) as session:
+        (record,) = judge(NAME, exercise(), session, seed=0, only="jitter", draws=1, explained=False).tasks
+    assert [check.name for check in record.checks if check.verdict == "failed"] == ["the_noise_is_as_told"]
+    assert record.failure is not None
+    assert record.failure.kind == "value"

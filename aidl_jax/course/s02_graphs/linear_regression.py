@@ -230,13 +230,15 @@ def agrees_with_your_own_loss(student: Student, draw: Draw) -> None:
     w, b, x, t = draw.normal(2), draw.normal(), draw.normal(4, 2), draw.normal(4)
     params = {"w": w, "b": b}
     loss = function(lambda p: student.mean_squared_error(student.predict(p, x), t))
+    upstream = 2 * (x @ w + b - t) / len(x)
     size = 2 * (np.abs(x) @ np.abs(w) + np.abs(b) + np.abs(t)) / len(x)
-    compare(
-        student.gradients(params, x, t),
-        grad(loss)(params),
-        length=2 * (4 + 3),
-        magnitude={"w": np.abs(x).T @ size, "b": size.sum()},
-    )
+    for asked in (student.gradients(params, x, t), grad(loss)(params)):
+        compare(
+            asked,
+            {"w": x.T @ upstream, "b": upstream.sum()},
+            length=2 * (4 + 3),
+            magnitude={"w": np.abs(x).T @ size, "b": size.sum()},
+        )
 
 
 @gradients_task.wrong("The factor 2 of the square is missing: the derivative of d ** 2 is 2 * d.")
