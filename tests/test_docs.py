@@ -30,6 +30,7 @@ FILES = [
     "docs/serving.md",
     "docs/training.md",
 ]
+LONG = ["docs/serving.md", "docs/training.md"]  # they train models; so do faster tests
 PYTHON = ["docs/autodiff.md", "docs/graph.md", "docs/models.md", "docs/optimizers.md"]
 SHELLS = ["docs/autodiff.md", "docs/graph.md", "docs/scopes.md", "docs/data.md", "docs/serving.md", "docs/training.md"]
 ELSEWHERE = ["docs/static_and_dynamic.md"]  # its own test runs all of it
@@ -72,7 +73,7 @@ def run(lines: list[tuple[str, int]], folder: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [pytest.param(f, marks=pytest.mark.slow) if f in LONG else f for f in FILES])
 def test_commands_do_what_the_text_says(name: str, checkout: Path) -> None:
     run(commands((ROOT / name).read_text(), "console", slow=False), checkout)
 

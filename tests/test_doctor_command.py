@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from aidl_jax.doctor_command import doctor, findings
+from aidl_jax.cli import cli
+from aidl_jax.doctor_command import findings
 from aidl_jax.grade import cgroups, sandbox
 
 
@@ -29,7 +30,7 @@ def test_everything_is_told_and_the_sandbox_last() -> None:
 
 def test_a_machine_without_bubblewrap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    ran = CliRunner().invoke(doctor, standalone_mode=False)
+    ran = CliRunner().invoke(cli, ["doctor"], standalone_mode=False)
     assert ran.return_value == 1
     assert "bubblewrap   not installed\n" in ran.output
     assert ran.output.splitlines()[-2:] == [
@@ -43,7 +44,7 @@ def test_the_exit_code_tells_whether_there_is_a_sandbox(
     monkeypatch: pytest.MonkeyPatch, reason: object, code: int
 ) -> None:
     monkeypatch.setattr(sandbox, "lacking", lambda: reason)
-    ran = CliRunner().invoke(doctor, standalone_mode=False)
+    ran = CliRunner().invoke(cli, ["doctor"], standalone_mode=False)
     assert ran.return_value == code
     assert ran.output.endswith("works: tried just now\n" if code == 0 else "             Fix: do that\n")
 

@@ -156,6 +156,7 @@ def solved(notebook: Any, solutions: list[str]) -> None:
     notebook.cells = [cell for cell in notebook.cells if "matplotlib" not in cell.source and "load_" not in cell.source]
 
 
+@pytest.mark.slow
 @pytest.mark.oldest
 def test_the_notebook_of_a_session_runs_and_passes(tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat")

@@ -19,12 +19,12 @@ import pytest
 from click.testing import CliRunner
 from test_class_page import LINES, UNSAFE, exercise, student
 
+from aidl_jax.cli import cli
 from aidl_jax.errors import UsageError
 from aidl_jax.exercise.course import open_course
 from aidl_jax.grade import packing, sandbox
 from aidl_jax.grade.gradescope import LATER, build, results
 from aidl_jax.grade.results import StudentResult
-from aidl_jax.gradescope_command import gradescope
 
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "examples" / "mini_course"
@@ -119,7 +119,7 @@ def test_an_unsafe_run_is_said_first() -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("autograder") / "autograder.zip"
     arguments = ["build", "running_mean", "--course", str(MINI), "--out", str(path), "--seed", "3"]
-    done = CliRunner().invoke(gradescope, arguments, catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["gradescope", *arguments], catch_exceptions=False)
     assert "running_mean, 2 points, seed 3" in done.output and "UNSAFE" not in done.output
     return path
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from aidl_jax import cli
 
+pytestmark = pytest.mark.slow  # three scripts, each of which compiles the model anew
 PROJECT = Path(__file__).resolve().parents[2] / "examples" / "project"
 RUN = """
 import functools, sys, train

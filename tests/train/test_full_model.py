@@ -60,6 +60,7 @@ def test_the_confusion_matrix_counts_the_digits_held_out(whole: tuple[Outcome, P
     np.testing.assert_array_equal(confusion_of(outcome.state, load_digits().validation), outcome.confusion)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
     outcome, _ = whole
     monkeypatch.setattr(full_model, "CHECK_EVERY", 10)
@@ -118,6 +119,7 @@ def test_a_run_that_was_done_is_told_again(whole):
     }
 
 
+@pytest.mark.slow
 def test_the_state_of_a_run_that_is_not_finite_is_written(tmp_path, monkeypatch):
     digits = load_digits()
     images = digits.train[0].copy()
