@@ -157,7 +157,12 @@ class Processes:
 
     def __init__(self, start: Start = PlainChild) -> None:
         self.closed, self.start, self.earlier = False, start, 0.0
-        self.worker, self.runner = Process("worker", start), Process("runner", start)
+        self.worker = Process("worker", start)
+        try:
+            self.runner = Process("runner", start)
+        except BaseException:
+            self.worker.close()
+            raise
 
     def waited(self) -> float:
         """Seconds of waiting for answers so far, of all that were started."""

@@ -199,6 +199,10 @@ class Arena:
 
 
 def parametrized(attacks: list[Attack]) -> pytest.MarkDecorator:
-    """One test for each attack, called by its name."""
+    """One test for each attack, called by its name; every other one of a table is slow."""
     assert len({attack.name for attack in attacks}) == len(attacks)
-    return pytest.mark.parametrize("attack", attacks, ids=lambda attack: attack.name)
+    marked = [
+        pytest.param(attack, id=attack.name, marks=pytest.mark.slow if place % 2 else ())
+        for place, attack in enumerate(attacks)
+    ]
+    return pytest.mark.parametrize("attack", marked)
