@@ -14,7 +14,8 @@ demo: $(VENV)/core sandbox
 	@$(BIN)/aidl check examples/class/dora.py || [ $$? -eq 1 ]
 	@echo
 	@echo '$$ aidl grade examples/class --out $(DEMO)'
-	@if $(BIN)/aidl doctor >/dev/null; then $(BIN)/aidl grade examples/class --out $(DEMO) --replace; \
+	@rm -rf $(DEMO)
+	@if $(BIN)/aidl doctor >/dev/null; then $(BIN)/aidl grade examples/class --out $(DEMO); \
 		else $(BIN)/aidl doctor | tail -2; echo "Some of these hand-ins are hostile: they are graded in a sandbox or not at all."; fi
 	@echo
 	@echo '$$ aidl train digits --out $(DEMO)-digits'

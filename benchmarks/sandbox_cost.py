@@ -39,7 +39,7 @@ def main() -> None:
     for count in given.counts:
         start = time.perf_counter()
         with Nursery() as nursery:
-            sandboxed = timed(count, nursery.start, given.patience)
+            sandboxed = timed(count, nursery.start, float("inf"))
             line(count, "in the sandbox, forked from a pre-imported process", sandboxed, time.perf_counter() - start)
         start = time.perf_counter()
         line(
