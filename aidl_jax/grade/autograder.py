@@ -19,7 +19,7 @@ from aidl_jax.exercise import Exercise
 from aidl_jax.exercise.course import open_course
 from aidl_jax.files import write_text
 from aidl_jax.grade.children import PlainChild, Start
-from aidl_jax.grade.gradescope import LATER, SETTINGS, UNGRADED, results
+from aidl_jax.grade.gradescope import LATER, SETTINGS, results
 from aidl_jax.grade.handin import HandIn, assign, read_hand_in
 from aidl_jax.grade.journal import answer_seed
 from aidl_jax.grade.judge import versions
@@ -27,7 +27,7 @@ from aidl_jax.grade.local import check_document
 from aidl_jax.grade.nursery import Nursery
 from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import to_json
-from aidl_jax.grade.results import StudentResult
+from aidl_jax.grade.results import StudentResult, graders_fault
 
 
 def main(root: Path) -> int:
@@ -87,7 +87,7 @@ def _graded(hand_in: HandIn, exercises: Mapping[str, Exercise], seed: int, start
                 name, exercises[name], document, seed=answer_seed(seed, document), processes=processes
             )
         except Exception as error:  # a fault of the grader's own with one exercise must not take the others
-            problems[name] = f"{UNGRADED}, by a fault of the grader's: {type(error).__name__}: {error}"
+            problems[name] = graders_fault(error)
         finally:
             processes.close()
     return StudentResult(hand_in.student, None, records, hand_in.answers, problems)

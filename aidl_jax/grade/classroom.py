@@ -20,6 +20,7 @@ from aidl_jax.grade.journal import Basis, Entry, Journal, JournalError, answer_s
 from aidl_jax.grade.local import check_document
 from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import Record
+from aidl_jax.grade.results import graders_fault
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class ClassRun:
                 except JournalError:
                     raise
                 except Exception as error:  # a fault of the grader's own with this one must not stop the others
-                    problems[name] = f"ungraded, by a fault of the grader's: {type(error).__name__}: {error}"
+                    problems[name] = graders_fault(error)
         if self.stopped.is_set():  # its processes were ended under it: what it says means nothing
             return None
         return Graded(hand_in.student, records, problems, bases, seconds)

@@ -81,12 +81,20 @@ def kind_of(failure: FailureRecord | None) -> str:
     return KINDS.get(failure.kind) or ("misconception" if failure.misconceptions else "wrong answer")
 
 
-def first_thing(student: StudentResult) -> str:
-    """What to look at first in a student's hand-in: a failure, else a problem, else what is missing."""
+def first_failure_of(student: StudentResult) -> str | None:
+    """The first failure of the first exercise that has one, by its task."""
     for record in student.records.values():
         for task in record.tasks:
             if task.failure is not None:
                 return f"{task.name}: {sentences(task.failure)[0]}"
+    return None
+
+
+def first_thing(student: StudentResult) -> str:
+    """What to look at first in a student's hand-in: a failure, else a problem, else what is missing."""
+    failure = first_failure_of(student)
+    if failure is not None:
+        return failure
     told = [*(f"{where}: {what}" for where, what in student.problems.items()), *student.missing]
     return told[0] if told else ""
 

@@ -18,14 +18,13 @@ from aidl_jax.exercise.source import short_name
 from aidl_jax.files import write_bytes
 from aidl_jax.grade import packing
 from aidl_jax.grade.record import TaskRecord, to_json
-from aidl_jax.grade.results import StudentResult
+from aidl_jax.grade.results import UNGRADED, StudentResult
 from aidl_jax.grade.templates import UNSAFE
 from aidl_jax.grade.terminal import clean, how, task_text
 
 SCRIPTS = ("setup.sh", "run_autograder")
 SETTINGS = "autograder.json"
 LATER = "This could not be graded, by no fault of the answer; no points are counted for it yet. Tell your instructor."
-UNGRADED = "ungraded"  # how a problem begins that is the grader's
 
 
 def results(

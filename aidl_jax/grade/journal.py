@@ -84,7 +84,7 @@ def checks_of(checks: Path, name: str) -> str:
 
 @functools.cache
 def environment() -> str:
-    """A hash over the versions of what student code runs on, and over this package's own files but course and pages."""
+    """A hash over the versions of what student code runs on, and over this package's own files but its course."""
     package = Path(__file__).resolve().parents[1]
     files = [
         path

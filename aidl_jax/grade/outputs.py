@@ -28,6 +28,7 @@ from aidl_jax.grade.cells import formula_free
 from aidl_jax.grade.class_page import class_page
 from aidl_jax.grade.classroom import Graded
 from aidl_jax.grade.file_names import file_stem
+from aidl_jax.grade.findings import number
 from aidl_jax.grade.journal import Basis
 from aidl_jax.grade.marks import ADJUSTMENTS
 from aidl_jax.grade.record import to_json
@@ -183,8 +184,8 @@ def grades_csv(result: ClassResult) -> str:
     return file.getvalue()
 
 
-def _cell(number: float | None) -> str:
-    return "" if number is None else f"{number:g}"
+def _cell(points: float | None) -> str:
+    return "" if points is None else number(points)
 
 
 def _json(data: dict[str, Any], unsafe: bool) -> str:

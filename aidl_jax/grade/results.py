@@ -9,6 +9,13 @@ from aidl_jax.exercise import Exercise
 from aidl_jax.grade.handin import Document
 from aidl_jax.grade.record import Record
 
+UNGRADED = "ungraded"  # how a problem begins that is the grader's
+
+
+def graders_fault(error: Exception) -> str:
+    """The problem of an exercise that the grader itself could not grade."""
+    return f"{UNGRADED}, by a fault of the grader's: {type(error).__name__}: {error}"
+
 
 @dataclass(frozen=True)
 class Adjustment:

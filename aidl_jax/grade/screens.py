@@ -12,6 +12,7 @@ from aidl_jax.exercise import Exercise
 from aidl_jax.exercise.course import Course
 from aidl_jax.exercise.source import short_name
 from aidl_jax.exercise.workspace import NO_PROGRESS, Workspace, next_exercise
+from aidl_jax.grade.findings import first_failure_of
 from aidl_jax.grade.results import ClassResult, StudentResult
 from aidl_jax.grade.terminal import clean, make_console, mark
 
@@ -63,9 +64,5 @@ def _points(student: StudentResult, name: str, exercise: Exercise) -> str:
 
 
 def _note(student: StudentResult) -> str:
-    """The first failure of the first exercise that has one, else what is missing."""
-    for record in student.records.values():
-        for task in record.tasks:
-            if task.failure is not None:
-                return f"{task.name}: {(task.failure.misconceptions or [task.failure.message])[0]}"
-    return "; ".join([*student.problems.values(), *student.missing])
+    """The first failure, else all that is missing."""
+    return first_failure_of(student) or "; ".join([*student.problems.values(), *student.missing])

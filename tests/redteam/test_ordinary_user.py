@@ -42,6 +42,16 @@ def test_the_sandbox_of_an_ordinary_user_withstands_too() -> None:
     assert f"{len(tests)} passed" in told.stdout
 
 
+@pytest.mark.slow  # minutes: one after another
+@pytest.mark.skipif(os.geteuid() != 0, reason="all tests run as an ordinary user already")
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap is not installed")
+@pytest.mark.parametrize("name", SUBSET)
+def test_the_sandbox_of_an_ordinary_user_withstands_every_attack(name: str) -> None:
+    told = as_somebody(*PYTEST, "-q", "-k", "not mutated", str(HERE / name))
+    assert told.returncode == 0, told.stdout[-4_000:]
+    assert " passed" in told.stdout and "skipped" not in told.stdout and "failed" not in told.stdout
+
+
 def chosen(files: list[str]) -> list[str]:
     """The names that pytest has for the attacks of the subset."""
     listed = subprocess.run([sys.executable, *PYTEST, "--collect-only", "-q", *files], capture_output=True, text=True)
