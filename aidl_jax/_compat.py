@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import functools
+import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ import jax
 from jax._src import core as _core
 from jax._src.interpreters import mlir as _mlir
 from jax._src.state.types import AbstractRef as _AbstractRef
+from jax.experimental import serialize_executable
 from jax.experimental.key_reuse import _core as _key_reuse
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jaxlib.mlir import ir
@@ -35,10 +38,14 @@ __all__ = [
     "calls_python",
     "check_key_reuse",
     "check_leaks",
+    "compile_quickly",
     "constants",
     "equations",
+    "executable",
+    "executable_bytes",
     "export_platform",
     "holds_jaxpr",
+    "import_the_compiler",
     "ir",
     "is_reference",
     "is_zero_gradient",
@@ -135,7 +142,38 @@ def traced_at(error: Any, source_info: Any) -> Any:
 
 def parse_module(serialized: bytes) -> Any:
     """The MLIR module inside an exported function (`Exported.mlir_module_serialized`)."""
-    return _stablehlo.deserialize_portable_artifact(_mlir.make_ir_context(), serialized)
+    return _stablehlo.deserialize_portable_artifact(_context(), serialized)
+
+
+@functools.cache
+def _context() -> Any:
+    """Where modules are parsed into; making one takes longer than parsing."""
+    return _mlir.make_ir_context()
+
+
+def import_the_compiler() -> None:
+    """Imports what JAX imports only when it first exports or compiles something, a sixth of a second's worth."""
+    for name in ("jaxlib.mlir.dialects.mhlo", "jaxlib.mlir.dialects.builtin", "scipy.linalg.cython_lapack"):
+        importlib.import_module(name)
+
+
+def compile_quickly(lowered: jax.stages.Lowered, loops: bool) -> jax.stages.Compiled:
+    """Compiles in half the time or less what is run a few times; where there is a loop, to code that is as fast as ever."""
+    return lowered.compile({"xla_backend_optimization_level": int(loops), "xla_cpu_use_fusion_emitters": False})
+
+
+def executable_bytes(compiled: jax.stages.Compiled) -> bytes:
+    """What a function was compiled to, for a process on the same machine."""
+    return serialize_executable.serialize(compiled)[0]
+
+
+def executable(serialized: bytes, inputs: int, outputs: int) -> jax.stages.Compiled:
+    """What `executable_bytes` gave, as a function from so many arrays to a list of so many.
+
+    It is unpickled: the bytes must come from a process that ran nobody else's code.
+    """
+    arguments = jax.tree.structure(((0,) * inputs, {}))
+    return serialize_executable.deserialize_and_load(serialized, arguments, jax.tree.structure([0] * outputs))
 
 
 def attributes(operation: Any) -> dict[str, Any]:

@@ -105,19 +105,24 @@ def check(exercise: str | None, traceback: bool, seed: int | None, course_path: 
     processes: list[Processes] = [Processes()]  # their start takes the longest, so it comes first
     try:
         from aidl_jax.grade.local import HOME_SEED, check_document
-        from aidl_jax.grade.terminal import make_console, show_record
+        from aidl_jax.grade.speed import is_measured, measured
+        from aidl_jax.grade.terminal import clean, make_console, show_record
 
         console = make_console()
         course, workspace, answers = _find_answers(exercise, course_path)
         complete = True
         for name, document in answers.items():
-            ready = processes.pop() if processes else None
+            ready, asked = processes.pop() if processes else None, course.exercise(name)
             with console.status(f"checking {name}") as status:
                 record = check_document(
-                    name, course.exercise(name), document, seed=HOME_SEED if seed is None else seed, processes=ready,
+                    name, asked, document, seed=HOME_SEED if seed is None else seed, processes=ready,
                     progress=lambda task: status.update(f"checking {task}"),
                 )  # fmt: skip
             show_record(record, console, traceback=traceback)
+            if is_measured(asked, record):
+                with console.status("measuring how fast it is"):
+                    speed = measured(asked, document, Processes(), Processes())
+                click.echo(clean(f"Speed, which gives no points: {speed}"))
             complete = complete and record.points == record.possible
             _remember(workspace, record)
         return 0 if complete else 1
@@ -265,7 +270,7 @@ def _find_answers(
 ) -> tuple[Course, Workspace | None, dict[str, Document]]:
     """What `aidl check` was asked about: a file and the exercises that it answers, or one of the workspace's."""
     from aidl_jax.exercise.workspace import find_workspace, workspace_at
-    from aidl_jax.grade import handin, submit
+    from aidl_jax.grade import assigning, handin, submit
 
     path = Path(exercise) if exercise else None
     if path is not None and path.suffix in handin.SUFFIXES:
@@ -274,7 +279,7 @@ def _find_answers(
         workspace = workspace_at(path.resolve().parent)
         course = _course(course_path or (workspace.course_path if workspace else None))
         document = handin.read_document(path.as_posix(), handin.read_file(path))
-        names = handin.answered(document, {name: course.exercise(name) for name in course.names()})
+        names = assigning.answered(document, {name: course.exercise(name) for name in course.names()})
         if not names:
             raise UsageError("no exercise's tasks are defined in this file", given=str(path),
                              fix="write def NAME(...) as the exercise has it")  # fmt: skip

@@ -179,7 +179,8 @@ def _class_result(
         for arrival, hand_in, one in zip(arrivals, hand_ins, graded, strict=True)
     ]
     seconds = {one.student: round(one.seconds, 3) for one in graded}
-    return ClassResult(run.course.title, run.exercises, students, run.seed, unsafe, versions(), seconds)
+    speeds = {one.student: one.speeds for one in graded if one.speeds}
+    return ClassResult(run.course.title, run.exercises, students, run.seed, unsafe, versions(), seconds, speeds)
 
 
 def _filled(

@@ -30,7 +30,8 @@ from PIL import Image
 from aidl_jax import optimizers
 from aidl_jax.serve import load, probabilities
 from aidl_jax.serve.digits import export_digits
-from aidl_jax.train.full_model import MODEL, load_digits
+from aidl_jax.train.digit_sets import load_digits
+from aidl_jax.train.full_model import MODEL
 from aidl_jax.train.state import make_state
 
 CLIENTS = (1, 8, 64)

@@ -68,10 +68,8 @@ def _at_once(stage: Stage, block: int) -> str:
 def _jump(stage: Stage) -> str:
     if not stage.indexed:
         return "goes through what was recorded as the beginning again, up to the element"
-    costs = [f"{one.jump_cost:,} integers" for one in _stages(stage) if one.jump_cost]
-    if not costs:
-        return "costs nothing: an element is a function of its position"
-    return f"costs {', '.join(costs)}, the order of one epoch's buffer"
+    costs = [one.jump_cost for one in _stages(stage) if one.jump_cost]
+    return f"costs {'; '.join(costs)}" if costs else "costs nothing: an element is a function of its position"
 
 
 def _state(stage: Stage) -> str:

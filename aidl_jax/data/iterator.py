@@ -39,18 +39,23 @@ class DataIterator:
 
     Its threads and files end with the data, with `close()` or `with`, and when nobody holds it any more. An error or Ctrl-C ends its
     threads, too; they start again if it is asked again.
+
+    Args:
+        stage: what is gone through.
+        state: where to begin; None for the beginning.
+        instead: what makes the elements, where those of an equal pipeline over something else are wanted; the state stays the stage's.
     """
 
-    def __init__(self, stage: Stage, state: dict[str, Any] | None = None) -> None:
-        self._stage = stage
+    def __init__(self, stage: Stage, state: dict[str, Any] | None = None, *, instead: Stage | None = None) -> None:
+        self._stage, self._makes = stage, instead or stage
         self._closing = ExitStack()
         self._finalizer = weakref.finalize(self, self._closing.close)
         self._open(None if state is None else _position(stage, state))
 
     def _open(self, position: State) -> None:
-        self._run = Run(block_of(self._stage), self._closing)
+        self._run = Run(block_of(self._makes), self._closing)
         try:
-            self._cursor: Cursor | None = self._stage.cursor(0, self._run, position)
+            self._cursor: Cursor | None = self._makes.cursor(0, self._run, position)
         except (TypeError, ValueError, IndexError) as error:
             if position is None:
                 raise

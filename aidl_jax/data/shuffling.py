@@ -18,6 +18,7 @@ from aidl_jax.data.stage import INFINITE, At, Cursor, Moving, Run, State
 __all__ = ["BufferShuffled", "Shuffled"]
 
 STRETCH = 2**16  # positions of a whole-set shuffle computed together: few cost NumPy's calls nearly as much
+KEPT = 4  # of these stretches
 MOST_CUTS = 8  # where positions follow one another less than this, each is computed alone
 DRAWN = 8192  # slots of a buffer drawn together
 
@@ -47,7 +48,19 @@ class Shuffled(Shuffling):
 
     @property
     def note(self) -> str:
-        return "the whole set, by a bijection on positions: nothing is stored, a jump costs nothing"
+        kilobytes = -(-KEPT * 8 * self._together // 1000)
+        return f"the whole set, by a bijection on positions; of its order {KEPT * self._together:,} integers are kept, {kilobytes:,} kB"
+
+    @property
+    def jump_cost(self) -> str:
+        if self._together == self.input.size:
+            return f"{self._together:,} integers, the order of one epoch"
+        return f"{self._together:,} integers for each stretch of the shuffle's order that it touches"
+
+    @property
+    def _together(self) -> int:
+        """Positions that are computed together, if they follow one another."""
+        return min(int(self.input.size), STRETCH)  # type: ignore[arg-type]
 
     def move(self, at: At) -> At:
         epochs, positions = self.epochs(at), at.positions
@@ -66,9 +79,9 @@ class Shuffled(Shuffling):
 
     @cached_property
     def _stretch(self) -> Callable[[int, int], np.ndarray]:
-        """Where a shuffle sends a long stretch of positions; four of them are kept, which is 2 MB at most."""
+        """Where a shuffle sends a long stretch of positions; the last ones are kept, which is 2 MB at most."""
 
-        @lru_cache(maxsize=4)
+        @lru_cache(maxsize=KEPT)
         def stretch(epoch: int, number: int) -> np.ndarray:
             size = int(self.input.size)  # type: ignore[arg-type]
             places = At.span(epoch, number * STRETCH, min((number + 1) * STRETCH, size))
@@ -89,8 +102,8 @@ class BufferShuffled(Shuffling):
         return self.input.indexed and self.input.size != INFINITE
 
     @property
-    def jump_cost(self) -> int:
-        return int(self.input.size) if self.indexed else 0  # type: ignore[arg-type]
+    def jump_cost(self) -> str:
+        return f"{self.input.size:,} integers, the order of one epoch's buffer" if self.indexed else ""
 
     @property
     def note(self) -> str:

@@ -205,9 +205,9 @@ class Stage:
         return 0
 
     @property
-    def jump_cost(self) -> int:
-        """Integers that must be computed before the first element after a jump (Indexed)."""
-        return 0
+    def jump_cost(self) -> str:
+        """What must be computed before the first element after a jump (Indexed), in words; none where nothing must."""
+        return ""
 
     @property
     def held_ready(self) -> int:

@@ -1,12 +1,14 @@
 """What an exercise is, and what authors write one with. NumPy only: nothing here imports JAX."""
 
 from aidl_jax.exercise.compare import Failure, compare, expect_error, require, tolerance
-from aidl_jax.exercise.definition import Check, Exercise, Hints, Task, WrongAnswer
+from aidl_jax.exercise.definition import Check, Exercise, Hints, Measure, Task, WrongAnswer
 from aidl_jax.exercise.draws import Draw, float32_grid
 from aidl_jax.exercise.expressions import (
     Expression,
     Student,
     apply,
+    drain,
+    folder,
     function,
     grad,
     init,
@@ -30,6 +32,7 @@ __all__ = [
     "Expression",
     "Failure",
     "Hints",
+    "Measure",
     "Node",
     "Student",
     "SummaryGraph",
@@ -39,8 +42,10 @@ __all__ = [
     "apply",
     "call",
     "compare",
+    "drain",
     "expect_error",
     "float32_grid",
+    "folder",
     "function",
     "grad",
     "init",

@@ -25,14 +25,14 @@ import ast
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
 from aidl_jax.errors import CourseError, close_matches
 from aidl_jax.exercise.draws import Draw
-from aidl_jax.exercise.expressions import Student
+from aidl_jax.exercise.expressions import Expression, Student
 
 CheckFunction = Callable[[Student, Draw], None]
 
@@ -73,6 +73,25 @@ class WrongAnswer:
     name: str
     sentence: str
     source: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How fast an answer is beside the course's own: shown and ranked, never scored.
+
+    Attributes:
+        description: what one run does.
+        unit: what is counted, in the plural: "images".
+        amount: how many of them come out of one run.
+        ask: makes the expression of one run, a generator.
+        reference: the course's own answer, as the texts of a hand-in's cells.
+    """
+
+    description: str
+    unit: str
+    amount: int
+    ask: Callable[[Student], Expression]
+    reference: tuple[str, ...]
 
 
 @dataclass
@@ -136,6 +155,7 @@ class Exercise:
     forbidden: Iterable[str] = ()
     time_limit: float = 10.0
     tasks: dict[str, Task] = field(default_factory=dict, init=False)
+    measure: Measure | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.forbidden, str):
@@ -166,6 +186,24 @@ class Exercise:
                 )
         self.tasks[name] = Task(name, points, needs, hints)
         return self.tasks[name]
+
+    def speed(
+        self, unit: str, amount: int, *, reference: Mapping[str, Callable[..., Any]]
+    ) -> Callable[[Callable[[Student], Expression]], Callable[[Student], Expression]]:
+        """Makes the decorated function the one that is timed once every task has passed; its docstring says what one run does.
+
+        Args:
+            unit: what is counted, in the plural: "images".
+            amount: how many of them come out of one run, which should take some tenths of a second.
+            reference: the course's own answers, complete functions, by the tasks that the run uses.
+        """
+
+        def add(ask: Callable[[Student], Expression]) -> Callable[[Student], Expression]:
+            texts = tuple(f"{_source(made)}{task} = {made.__name__}\n" for task, made in reference.items())
+            self.measure = Measure(inspect.cleandoc(ask.__doc__ or ""), unit, amount, ask, texts)
+            return ask
+
+        return add
 
     @property
     def points(self) -> int:

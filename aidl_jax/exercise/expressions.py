@@ -7,13 +7,14 @@
 * `function(lambda p: student.loss(p, x))` composes, and `grad`, `vjp`, `jvp`, `vmap`, `jit` apply to it;
 * `init(student.model)` and `apply(student.model)` make array functions of a model `fn(scope, *inputs)`;
 * `library("jax.nn.relu")` is a function of JAX's own;
-* `stream(items)` is served to a generator one element at a time.
+* `stream(items)` is served to a generator one element at a time;
+* `folder(files)` is the path of a folder with files in it, `drain(student.batches)` a generator that runs another one.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -135,7 +136,8 @@ def static(value: Any) -> Expression:
         return Expression("static", (plain.pack(value, arrays=False),))
     except plain.NotPlainError as error:
         raise CourseError(
-            "static(...) takes None, numbers, strings, and lists, tuples, sets and dicts of them", given=str(error)
+            "static(...) takes None, numbers, strings, bytes, and lists, tuples, sets and dicts of them",
+            given=str(error),
         ) from None
 
 
@@ -195,6 +197,16 @@ def apply(of: Expression) -> Expression:
 def shapes(of: Expression) -> Expression:
     """What `init` of a model makes, all zeros: `(*inputs) -> (params, model_state)`, cheap where values do not matter."""
     return Expression("transform", ("shapes", of, {}))
+
+
+def folder(files: Mapping[str, bytes]) -> Expression:
+    """The path of a folder with these public files in it, by their names such as `n01/1.JPEG`; there is one at a time."""
+    return Expression("transform", ("folder", static(dict(files)), {}))
+
+
+def drain(of: Expression) -> Expression:
+    """A generator `(count, *args)` that takes so many elements from the student's `of(*args)` and yields how many there were."""
+    return Expression("transform", ("drain", of, {}))
 
 
 def stream(items: Iterable[Any]) -> Expression:
@@ -276,6 +288,9 @@ def describe(expression: Expression) -> str:
                 for parameter in parameters:
                     names.setdefault(id(parameter), "pqrstuvw"[len(names) % 8])
                 return f"lambda {', '.join(names[id(p)] for p in parameters)}: {visit(body)}"
+            case "transform", ("folder", of, _):
+                files = list(plain.unpack(of.parts[0]))
+                return f"folder({', '.join([*files[:2], *['...'] * (len(files) > 2)])})"
             case "transform", (name, of, options):
                 given = [f"{key}={value}" for key, value in options.items() if value != 0]
                 return f"{name}({', '.join([visit(of), *given])})"

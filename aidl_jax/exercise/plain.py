@@ -1,7 +1,7 @@
 """Plain data: how values that are no traced arrays travel to student code and back, without pickle.
 
-Plain are None, numbers, strings, NumPy arrays, and lists, tuples, NamedTuples, sets and dicts of them.
-Packed, a number or an array stands for itself, and every container says what it is:
+Plain are None, numbers, strings, bytes, NumPy arrays, and lists, tuples, NamedTuples, sets and dicts of them.
+Packed, a number, a text, bytes or an array stands for itself, and every container says what it is:
 
     ["list", [item, ...]]    ["tuple", [item, ...]]    ["set", [item, ...]]
     ["dict", [[key, value], ...]]    ["namedtuple", name, [field, ...], [value, ...]]
@@ -58,7 +58,7 @@ def pack(value: Any, *, arrays: bool = True) -> Any:
             raise NotPlainError(f"more than {MAX_VALUES:,} values")
         if len(path) > MAX_DEPTH:
             raise NotPlainError(f"a value nested deeper than {MAX_DEPTH} levels")
-        if node is None or type(node) in (bool, float) or (arrays and isinstance(node, np.ndarray | np.generic)):
+        if node is None or type(node) in (bool, float, bytes) or (arrays and isinstance(node, np.ndarray | np.generic)):
             return node
         if type(node) in (int, str):
             return _sendable(node, path)
@@ -114,7 +114,7 @@ def unpack(packed: Any) -> Any:
         count += 1
         if count > MAX_VALUES or depth > MAX_DEPTH:
             raise ProtocolError("plain data is too large or too deep")
-        if node is None or type(node) in (bool, int, float, str) or isinstance(node, np.ndarray):
+        if node is None or type(node) in (bool, int, float, str, bytes) or isinstance(node, np.ndarray):
             return node
         match node:
             case ["list", list(items)]:

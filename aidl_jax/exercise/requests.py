@@ -76,7 +76,7 @@ def call(expression: Expression) -> Any:
     has been called before fails.
 
     Returns:
-        The answer as plain data: None, numbers, strings, NumPy arrays, and lists, tuples, sets and dicts of them.
+        The answer as plain data: None, numbers, strings, bytes, NumPy arrays, and lists, tuples, sets and dicts of them.
     """
     return _answerer(expression).call(lower(expression))
 

@@ -18,9 +18,10 @@ from aidl_jax.errors import UsageError
 from aidl_jax.exercise import Exercise
 from aidl_jax.exercise.course import open_course
 from aidl_jax.files import write_text
+from aidl_jax.grade.assigning import assign
 from aidl_jax.grade.children import PlainChild, Start
 from aidl_jax.grade.gradescope import LATER, SETTINGS, results
-from aidl_jax.grade.handin import HandIn, assign, read_hand_in
+from aidl_jax.grade.handin import HandIn, read_hand_in
 from aidl_jax.grade.journal import answer_seed
 from aidl_jax.grade.judge import versions
 from aidl_jax.grade.local import check_document
@@ -63,7 +64,9 @@ def grade_submission(root: Path) -> dict[str, Any]:
         nursery = _nursery(held, settings["unsafe"])
         start: Start = PlainChild if nursery is None else nursery.start
         result = _graded(hand_in, exercises, settings["seed"], start)
-    result = replace(result, notes=manifest.differing(versions()), hints=manifest.hints)
+    result = replace(
+        result, notes=[*hand_in.superseded, *hand_in.unknown, *manifest.differing(versions())], hints=manifest.hints
+    )
     return results(result, exercises, unsafe=nursery is None, seconds=time.monotonic() - begin)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aidl_jax.grade.file_names import page_link
 from aidl_jax.grade.findings import ANSWERS, first_thing, nothing_to_grade, number, outcomes, teach_again, wrong_answers
 from aidl_jax.grade.results import ClassResult
+from aidl_jax.grade.speed import ranked
 from aidl_jax.grade.templates import render_page
 
 VERDICTS = ("passed", "failed", "waiting", "ungraded", "missing")
@@ -44,7 +45,7 @@ def class_page(result: ClassResult) -> str:
         bars=bars([s.points for s in result.students if s.points is not None and s.records], result.possible),
         absent=nothing_to_grade(result), again=teach_again(result), outcomes=outcomes, wrong_answers=wrong_answers,
         first_thing=first_thing, page_link=page_link, verdicts=VERDICTS, words=WORDS, width=WIDTH, height=HEIGHT,
-        answers=ANSWERS, most_names=MOST_NAMES, most_wrong=MOST_WRONG,
+        answers=ANSWERS, ranked=ranked, most_names=MOST_NAMES, most_wrong=MOST_WRONG,
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from typing import IO, Any, NoReturn
 
 from aidl_jax.errors import UsageError
 from aidl_jax.grade.children import INHERITED, SETTINGS, STDERR_SHOWN, Ending, Role, module_path
-from aidl_jax.grade.nursery import MODULES
+from aidl_jax.grade.nursery import import_all
 
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aidl_jax.grade.forks import main; main({control})"
 START_SECONDS = 120.0
@@ -170,8 +170,7 @@ def _last_words(file: IO[bytes]) -> str:
 def main(control: int) -> None:
     """Imports, then forks and ends forks as it is asked to, until the one who asks is gone."""
     channel = socket.socket(fileno=control)
-    for name in MODULES:
-        importlib.import_module(name)
+    import_all()
     gc.collect()
     gc.freeze()  # what is never looked at again by the collector stays shared between all forks
     threads = os.listdir("/proc/self/task")

@@ -1,4 +1,4 @@
-"""Hand-ins: reading files, notebooks, folders and zips, and finding which exercise each one answers.
+"""Hand-ins: reading files, notebooks, folders and zips.
 
 Nothing here runs or parses a student's Python; it reads text, within limits.
 """
@@ -10,17 +10,15 @@ import json
 import re
 import stat
 import zipfile
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from aidl_jax.errors import HandInError
-from aidl_jax.exercise import Exercise
-from aidl_jax.exercise.source import short_name
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.manifest import MANIFEST, Manifest, read_manifest
+from aidl_jax.grade.zip_directory import refuse_long_directory
 
 MAX_FILE = 5 * 1024 * 1024
 MAX_TOTAL = 50 * 1024 * 1024
@@ -31,10 +29,14 @@ SUFFIXES = (".py", ".ipynb")
 
 @dataclass(frozen=True)
 class Document:
-    """One file of a hand-in, as cells: a `.py` file is one cell, a notebook has one per code cell."""
+    """One file of a hand-in, as cells: a `.py` file is one cell, a notebook has one per code cell.
+
+    `upload` counts what was uploaded one after another, from 1, where that is known; else it is 0.
+    """
 
     name: str
     cells: tuple[Cell, ...]
+    upload: int = 0
 
     @property
     def text(self) -> str:
@@ -51,6 +53,7 @@ class HandIn:
         answers: the document that answers each exercise.
         problems: by exercise, or by file, why something could not be read or told apart.
         unused: files that answer none of the exercises.
+        superseded: who was passed over for whom, and why, in words.
         manifest: what `aidl submit` wrote beside the answers.
     """
 
@@ -58,7 +61,13 @@ class HandIn:
     answers: dict[str, Document] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     unused: list[str] = field(default_factory=list)
+    superseded: list[str] = field(default_factory=list)
     manifest: Manifest = field(default_factory=Manifest)
+
+    @property
+    def unknown(self) -> list[str]:
+        """What is to be said of the unused files; nothing where there are none."""
+        return [f"no task of these exercises in {', '.join(self.unused)}"] if self.unused else []
 
 
 def read_document(name: str, data: bytes) -> Document:
@@ -106,17 +115,18 @@ def _notebook_cells(name: str, text: str) -> Iterable[Cell]:
             yield Cell(f"cell {number}", source)
 
 
-def read_hand_in(*parts: tuple[str, Path]) -> tuple[list[Document], dict[str, str], Manifest]:
+def read_hand_in(*parts: tuple[str, Path], in_order: bool = False) -> tuple[list[Document], dict[str, str], Manifest]:
     """The documents of one student; what could not be read, by file; and what `aidl submit` wrote of them.
 
     Args:
         parts: folders, `.py` files, notebooks and zips, each with the name it was handed in under.
+        in_order: whether they stand as they were uploaded one after another.
     """
     documents: list[Document] = []
     problems: dict[str, str] = {}
     manifest = Manifest()
     room = _Room(MAX_TOTAL, MAX_FILES)
-    for part, path in parts:
+    for upload, (part, path) in enumerate(parts, 1):
         try:
             for name, data in _files(part, path, room):  # the files that can't be read alone leave the others be
                 try:
@@ -125,7 +135,7 @@ def read_hand_in(*parts: tuple[str, Path]) -> tuple[list[Document], dict[str, st
                     if PurePosixPath(name).name == MANIFEST:
                         manifest = read_manifest(name, data)
                     else:
-                        documents.append(read_document(name, data))
+                        documents.append(replace(read_document(name, data), upload=upload if in_order else 0))
                 except HandInError as error:
                     problems[name] = error.told
         except HandInError as error:
@@ -210,6 +220,7 @@ def _zip_files(path: Path, room: _Room) -> list[tuple[str, bytes]]:
 def _unzipped(where: str, file: IO[bytes], room: _Room, depth: int) -> list[tuple[str, bytes]]:
     """The answers in a zip, and in the zips in it, as long as there is room for them."""
     try:
+        refuse_long_directory(where, file, MAX_FILES)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if len(members) > MAX_FILES:
@@ -284,96 +295,3 @@ def as_text(name: str) -> str:
 
 def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
-
-
-def assign(
-    student: str,
-    documents: Sequence[Document],
-    problems: Mapping[str, str],
-    exercises: Mapping[str, Exercise],
-    others: Mapping[str, Exercise] | None = None,
-) -> HandIn:
-    """Finds which exercise each document answers: by its path, its first line, or the tasks it defines.
-
-    A lone document that answers nothing known counts for a lone exercise; not one that answers one of the `others`.
-    Of two documents for one exercise the one with more of its tasks written counts. Where that does not tell them
-    apart it is a problem of that exercise; no one is chosen silently.
-    """
-    hand_in = HandIn(student, problems=dict(problems))
-    claims: dict[str, list[Document]] = {}
-    alone = len(documents) == 1 and len(exercises) == 1
-    for document in documents:
-        try:
-            known = answered(document, {**exercises, **(others or {})}) or (list(exercises) if alone else [])
-        except HandInError as error:
-            hand_in.problems[document.name] = error.told
-            continue
-        if not known:
-            hand_in.unused.append(document.name)
-        for name in exercises:
-            if name in known:
-                claims.setdefault(name, []).append(document)
-    for name, every in claims.items():
-        claiming = _furthest(every, exercises[name])
-        if len(claiming) == 1:
-            hand_in.answers[name] = claiming[0]
-        else:
-            files = " and ".join(document.name for document in claiming)
-            hand_in.problems[name] = f"{files} both answer it; which one counts?"
-    return hand_in
-
-
-def _furthest(documents: Sequence[Document], exercise: Exercise) -> list[Document]:
-    """Those with the most tasks written; the first, where nothing is written in any.
-
-    One that defines fewer than half of the tasks may only have a helper of a task's name: it yields to one that defines more.
-    """
-    counts = [len(_definitions(document).keys() & exercise.tasks.keys()) for document in documents]
-    enough = min(max(counts), (len(exercise.tasks) + 1) // 2)
-    there = [document for document, count in zip(documents, counts, strict=True) if count >= enough]
-    written = [_written(document, exercise) for document in there]
-    return [d for d, count in zip(there, written, strict=True) if count == max(written)] if any(written) else there[:1]
-
-
-def _written(document: Document, exercise: Exercise) -> int:
-    """How many tasks are defined beside the places where they are still to be written."""
-    defined = _definitions(document)
-    given = re.findall(r'^ +raise NotImplementedError\("(\w+) is still to be written"\)', document.text, re.MULTILINE)
-    return sum(defined[task] > given.count(task) for task in exercise.tasks)
-
-
-def _definitions(document: Document) -> Counter[str]:
-    """How often each name is defined at the left margin."""
-    found = re.findall(r"^(?:def +(\w+) *\(|(\w+) *=[^=])", document.text, re.MULTILINE)
-    return Counter(function or variable for function, variable in found)
-
-
-def answered(document: Document, exercises: Mapping[str, Exercise]) -> list[str]:
-    """The exercises that a document answers: one for a `.py` file, any number for a notebook.
-
-    A notebook whose cells check some exercises answers those. Of others it may define a helper of a task's name, so
-    these count from half of their tasks on.
-
-    Raises:
-        HandInError: a `.py` file that could be for either of two.
-    """
-    path = PurePosixPath(document.name)
-    defined = _definitions(document).keys()
-    overlap = {name: len(defined & exercise.tasks.keys()) for name, exercise in exercises.items()}
-    if path.suffix.lower() == ".ipynb" or not path.suffix:
-        checked = set(re.findall(r"""^ *aidl_jax\.check\(["'](.+?)["']""", document.text, re.MULTILINE))
-        own = {name for name in exercises if checked & {name, short_name(name)}} or exercises.keys()
-        return [n for n, count in overlap.items() if count and (n in own or 2 * count >= len(exercises[n].tasks))]
-    named = [name for name in exercises if str(path.with_suffix("")).endswith(name)]
-    named = named or [name for name in exercises if name.split("/")[1] == path.stem]
-    if len(named) == 1:
-        return named
-    first = re.match(r"# Exercise (s\d\d_\w+/\w+)", document.text)
-    if first:
-        return [first[1]] if first[1] in exercises else []
-    most = max(overlap.values(), default=0)
-    best = [name for name, count in overlap.items() if count == most and most]
-    if len(best) > 1:
-        raise HandInError("the file could answer more than one exercise", where=document.name, given=" or ".join(best),
-                          fix="give it the name of the one it answers")  # fmt: skip
-    return best

@@ -19,6 +19,7 @@ from typing import Any
 from aidl_jax.errors import HandInError, UsageError
 from aidl_jax.grade.handin import MAX_TOTAL, SUFFIXES, as_text, refuse_member
 from aidl_jax.grade.manifest import MANIFEST
+from aidl_jax.grade.zip_directory import refuse_long_directory
 
 MAX_CLASS = 4 * 1024**3  # bytes of a class's zip when unpacked
 MAX_CLASS_FILES = 100_000
@@ -35,7 +36,8 @@ class Arrival:
         ids: what else the page knows the student by: "name", "email", "id", "number".
         received: when, as far as it is known; in UTC.
         late: whether the page itself says that it was.
-        notes: what the instructor should know, of versions that were passed over, say.
+        notes: what the instructor should know, of hand-ins that were passed over, say.
+        in_order: whether the parts stand as they were uploaded one after another.
     """
 
     student: str
@@ -44,6 +46,7 @@ class Arrival:
     received: dt.datetime | None = None
     late: bool = False
     notes: tuple[str, ...] = ()
+    in_order: bool = False
 
 
 @contextlib.contextmanager
@@ -72,10 +75,15 @@ def _holds_a_class(path: Path) -> bool:
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """A zip, and one error for all that can be wrong with it."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        with open(path, "rb") as file:
+            refuse_long_directory(path.name, file, MAX_CLASS_FILES)
+            with zipfile.ZipFile(file) as archive:
+                yield archive
     except UsageError:
         raise
+    except HandInError as error:
+        raise UsageError(error.what, given=error.given, expected=error.expected, where=str(path),
+                         fix="unpack it yourself, and look") from None  # fmt: skip
     except Exception as error:  # what zipfile, zlib, lzma and struct raise has no other base
         raise UsageError("the zip cannot be unpacked", given=str(error) or type(error).__name__, where=str(path),
                          fix="download it again, or unpack it yourself") from None  # fmt: skip
@@ -89,12 +97,7 @@ def _unpack(path: Path, folder: Path) -> None:
             raise UsageError("the zip is too large", given=f"{len(members):,} files", where=str(path),
                              expected=f"at most {MAX_CLASS_FILES:,} files and {MAX_CLASS >> 30} GiB")  # fmt: skip
         for member in members:
-            try:
-                refuse_member(path.name, member)
-            except HandInError as error:
-                raise UsageError(
-                    error.what, given=error.given, where=str(path), fix="unpack it yourself, and look"
-                ) from None
+            refuse_member(path.name, member)
             if not member.is_dir():
                 _write_member(archive, member, folder / PurePosixPath(member.filename.replace("\\", "/")))
 
@@ -181,8 +184,8 @@ def _moodle(paths: Sequence[Path]) -> Iterator[Arrival]:
         yield Arrival(f"{ids['name']} {number}", tuple(map(_part, own)), ids, _newest(own))
 
 
-# "doejane_LATE_123_456_name-2.ipynb": sortable name, user, upload, file; "-2" for what was uploaded again
-CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<user>\d+)_(?P<upload>\d+)_(?P<file>.+)")
+# "doejane_LATE_123_456_name-2.ipynb": sortable name, user, the file's number, its name; "-2" where the student uploaded the name before
+CANVAS = re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<user>\d+)_(?P<number>\d+)_(?P<file>.+)")
 
 
 def _is_canvas(path: Path) -> bool:
@@ -190,7 +193,11 @@ def _is_canvas(path: Path) -> bool:
 
 
 def _canvas(paths: Sequence[Path]) -> Iterator[Arrival]:
-    """A student's files by their flat names; what has no such name came from elsewhere, and stands for itself."""
+    """A student's files by their flat names; what has no such name came from elsewhere, and stands for itself.
+
+    All of them count, since Canvas packs the last submission alone. In file names it counts all that a student ever uploaded, so
+    "lab-2" can be a second version and a second lab: which exercise a file is for, its contents tell. Files are numbered as they come.
+    """
     by_student: dict[tuple[str, str], list[tuple[re.Match[str], Path]]] = {}
     for path in paths:
         found = CANVAS.fullmatch(path.name)
@@ -199,28 +206,11 @@ def _canvas(paths: Sequence[Path]) -> Iterator[Arrival]:
         else:
             yield _plain(path)
     for (name, user), own in by_student.items():
-        kept, notes = _latest_versions(own)
+        own.sort(key=lambda one: int(one[0]["number"]))
         ids = {"name": as_text(name), "canvas": user}
         late = any(found["late"] for found, _ in own)
-        newest = _newest([path for _, path in kept])
-        yield Arrival(f"{ids['name']} {user}", tuple(kept), ids, newest, late, tuple(notes))
-
-
-def _latest_versions(files: Sequence[tuple[re.Match[str], Path]]) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Of "lab.py", "lab-1.py" and "lab-2.py" from several uploads the last, as "lab.py"; from one upload all, as they are."""
-    versions: dict[str, list[tuple[int, re.Match[str], Path]]] = {}
-    for found, path in files:
-        stem, number, suffix = re.fullmatch(r"(.*?)(?:-(\d+))?(\.[^.]*)?", found["file"]).groups()  # type: ignore[union-attr]
-        versions.setdefault(stem + (suffix or ""), []).append((int(number or 0), found, path))
-    kept: list[tuple[str, Path]] = []
-    notes: list[str] = []
-    for name, every in versions.items():
-        _, last, latest = max(every, key=lambda one: one[0])
-        again = [(found["file"], path) for _, found, path in every if found["upload"] == last["upload"]]
-        older = [path for _, found, path in every if found["upload"] != last["upload"]]
-        kept += [(as_text(name if older and len(again) == 1 else own), path) for own, path in again]
-        notes += [f"{as_text(path.name)} was handed in again as {as_text(latest.name)}" for path in older]
-    return kept, notes
+        parts = tuple((as_text(found["file"]), path) for found, path in own)
+        yield Arrival(f"{ids['name']} {user}", parts, ids, _newest([path for _, path in own]), late, in_order=True)
 
 
 def _gradescope(folder: Path) -> Iterator[Arrival]:

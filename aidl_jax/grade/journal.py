@@ -25,6 +25,7 @@ from aidl_jax.exercise.course import Course
 from aidl_jax.grade.handin import Document
 from aidl_jax.grade.judge import versions
 from aidl_jax.grade.record import Record, from_dict
+from aidl_jax.grade.speed import Speed
 
 FORMAT = 1
 NAME = "journal.jsonl"
@@ -99,13 +100,14 @@ def environment() -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One verdict: on what, by whom first, what it is, how long it took."""
+    """One verdict: on what, by whom first, what it is, how long it took; how fast the answer is, where that is measured."""
 
     exercise: str
     student: str
     basis: Basis
     record: Record
     seconds: float
+    speed: Speed | None = None
 
 
 class Journal:
@@ -186,7 +188,8 @@ class Journal:
             try:
                 data = json.loads(line)
                 record = from_dict(data["record"])
-                yield Entry(data["exercise"], data["student"], Basis(**data["basis"]), record, data["seconds"])
+                speed = Speed(**data["speed"]) if data.get("speed") else None
+                yield Entry(data["exercise"], data["student"], Basis(**data["basis"]), record, data["seconds"], speed)
             except (ValueError, KeyError, TypeError) as error:
                 raise UsageError("the journal cannot be read", where=f"{self.path}, line {number}", given=str(error),
                                  fix="pass --replace to grade anew") from None  # fmt: skip

@@ -20,7 +20,8 @@ from aidl_jax.exercise.requests import Answerer, Request, Transcript
 from aidl_jax.exercise.summary import SummaryGraph
 from aidl_jax.grade.children import GraderFault
 from aidl_jax.grade.record import CheckRecord, FailureRecord, Record, TaskRecord
-from aidl_jax.grade.session import Answered, Session, VariantSession
+from aidl_jax.grade.session import Answered, Session
+from aidl_jax.grade.variants import VariantSession
 
 SHRINKABLE = ("value", "not finite")
 COMPARED = (*SHRINKABLE, "shape", "dtype", "structure", "property")
@@ -285,8 +286,12 @@ def _inputs(label: str, node: Any, request: Request, values: bool) -> list[list[
             return [[label, show(array) if values else f"{array.dtype.name} of shape {array.shape}"]]
         case ["key", index]:
             return [[label, f"the key with data {show(request.inputs[index])}" if values else "a key"]]
+        case ["static", bytes(data)]:
+            return [[label, f"{len(data):,} bytes that begin with {data[:12]!r}"]]
         case ["static", _]:
             return [[label, _static_text(node[1])]]
+        case ["transform", "folder", ["static", packed], _]:
+            return [[label, "a folder with " + ", ".join(plain.unpack(packed))]]
         case ["tree", structure, leaves]:
             paths = trees.leaf_paths(structure)
             pairs = zip(paths, leaves, strict=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from aidl_jax.exercise import Exercise
 from aidl_jax.grade.handin import Document
@@ -23,9 +24,10 @@ def check_document(
     seed: int = HOME_SEED,
     only: str | None = None,
     processes: Processes | None = None,
+    known: Mapping[str, bytes] = MappingProxyType({}),
     progress: Callable[[str], None] = lambda task: None,
 ) -> Record:
-    """Checks a document as an answer to one exercise; `processes` may have been started before."""
-    with Session(document.cells, exercise, processes or Processes()) as session:
+    """Checks a document as an answer to one exercise; `processes` may have been started before, `known` is `Session`'s."""
+    with Session(document.cells, exercise, processes or Processes(), known) as session:
         record = judge(name, exercise, session, seed, only=only, progress=progress)
     return dataclasses.replace(record, source=document.name)

@@ -57,9 +57,12 @@ def student_result(
 ) -> StudentResult:  # fmt: skip
     """One student's result."""
     days = policy.days(arrival)
+    unknown, passed_over = hand_in.unknown, hand_in.superseded
+    if graded.records:  # beside answers, what answers nothing is no more than a note
+        unknown, passed_over = [], [*hand_in.superseded, *hand_in.unknown]
     raw = StudentResult(
         graded.student, arrival.ids.get("name"), graded.records, hand_in.answers, graded.problems,
-        notes=[*arrival.notes, *hand_in.manifest.differing(versions())], hints=hand_in.manifest.hints,
+        notes=[*arrival.notes, *passed_over, *hand_in.manifest.differing(versions())], hints=hand_in.manifest.hints,
         adjustments=adjustments, late_days=days, penalty=policy.penalty(days),
         possible=sum(exercise.points for exercise in exercises.values()), known_as=list(arrival.ids.values()),
     )  # fmt: skip
@@ -69,18 +72,16 @@ def student_result(
     final = None
     if points is not None or any(a.points for a in adjustments):  # the instructor has looked at what could not be told
         final = round(max(known + sum(a.points for a in adjustments), 0) * (1 - raw.penalty), 2)
-    return replace(raw, missing=_missing(raw, exercises, hand_in.unused), points=points, final=final)
+    return replace(raw, missing=[*unknown, *_missing(raw, exercises)], points=points, final=final)
 
 
-def _missing(result: StudentResult, exercises: Mapping[str, Exercise], unused: Sequence[str]) -> list[str]:
+def _missing(result: StudentResult, exercises: Mapping[str, Exercise]) -> list[str]:
     """Exercises that were not handed in, or could not be graded, in words."""
     absent = [
         f"{short_name(name)} not handed in"
         for name in exercises
         if name not in result.records and result.exercise_points(name) is not None
     ]
-    if unused and not result.records:
-        absent.insert(0, f"no task of these exercises in {', '.join(unused)}")
     ungraded = [
         f"{short_name(name)} ungraded: {', '.join(result.ungraded(name))}"
         for name in result.records

@@ -260,8 +260,7 @@ def main(control: int) -> None:
     """Imports, then forks whenever it is asked to, until the grader is gone."""
     channel = socket.socket(fileno=control)
     sandbox.give_up_root()
-    for name in MODULES:
-        importlib.import_module(name)
+    import_all()
     gc.collect()
     gc.freeze()  # what is never looked at again by the collector stays shared between all forks
     threads = os.listdir("/proc/self/task")
@@ -278,6 +277,13 @@ def main(control: int) -> None:
             _keep(json.loads(message), files)
         for descriptor in files:
             os.close(descriptor)
+
+
+def import_all() -> None:
+    """Imports all that a worker or a runner will need."""
+    for name in MODULES:
+        importlib.import_module(name)
+    importlib.import_module("aidl_jax._compat").import_the_compiler()
 
 
 def _keep(asked: dict[str, Any], files: Sequence[int]) -> NoReturn:

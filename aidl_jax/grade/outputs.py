@@ -6,7 +6,7 @@ index.html          the class on one page
 students/*.html     a page per student
 records/*.json      everything of a student's, for programs
 gradescope/*.json   what Gradescope reads, where it was asked for; filled-*.csv, a gradebook that was filled
-run.json            what the run was; timings.json beside it
+run.json            what the run was; timings.json beside it, and speeds.csv, where an exercise measures answers
 adjustments.csv     the instructor's own; never written over
 """
 
@@ -33,11 +33,13 @@ from aidl_jax.grade.journal import Basis
 from aidl_jax.grade.marks import ADJUSTMENTS
 from aidl_jax.grade.record import to_json
 from aidl_jax.grade.results import ClassResult, StudentResult
+from aidl_jax.grade.speed import ranked
 from aidl_jax.grade.student_page import student_page
 from aidl_jax.grade.templates import UNSAFE
 
 FILLED = "filled-"  # and the name of the gradebook that was filled
 EARLIER = "earlier.jsonl"  # the journal of the run that was replaced
+SPEEDS = "speeds.csv"
 MADE = (
     journal.NAME,
     EARLIER,
@@ -48,6 +50,7 @@ MADE = (
     "records",
     "run.json",
     "timings.json",
+    SPEEDS,
     ADJUSTMENTS,
 )
 
@@ -89,7 +92,14 @@ def write_results(folder: Path, result: ClassResult, graded: Sequence[Graded]) -
             path.unlink()
     write_text(folder / "grades.csv", grades_csv(result))
     write_text(folder / "index.html", class_page(result))
-    write_text(folder / "timings.json", _json({"seconds": dict(result.seconds)}, result.unsafe))
+    speeds = {
+        student: {name: dataclasses.asdict(speed) for name, speed in found.items()}
+        for student, found in result.speeds.items()
+    }
+    write_text(folder / "timings.json", _json({"seconds": dict(result.seconds), "speeds": speeds}, result.unsafe))
+    (folder / SPEEDS).unlink(missing_ok=True)
+    if result.speeds:
+        write_text(folder / SPEEDS, speeds_csv(result))
     about = {"course": result.title, "exercises": list(result.exercises), "seed": result.seed,
              "students": len(result.students), "versions": dict(result.versions)}  # fmt: skip
     write_text(folder / "run.json", _json(about, result.unsafe))
@@ -181,6 +191,23 @@ def grades_csv(result: ClassResult) -> str:
         row = [formula_free(one.student), formula_free(one.name or ""), *points, _cell(one.points), one.possible,
                _cell(one.late_days), _cell(adjusted or None), _cell(one.final), formula_free("; ".join(problems))]  # fmt: skip
         writer.writerow(row)
+    return file.getvalue()
+
+
+def speeds_csv(result: ClassResult) -> str:
+    """One row per measured answer, the fastest first in each exercise: per second, beside the course's own, and their ratio."""
+    file = io.StringIO()
+    if result.unsafe:
+        file.write(f"# {UNSAFE}\n")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["exercise", "rank", "student", "unit", "per_second", "reference_per_second", "ratio", "problem"])
+    for name in result.exercises:
+        for rank, (student, speed) in enumerate(ranked(result.speeds, name), start=1):
+            ratio = "" if speed.ratio is None else f"{speed.ratio:.3f}"
+            numbers = [_cell(speed.own), _cell(speed.reference), ratio]
+            writer.writerow(
+                [name, rank, formula_free(student), speed.unit, *numbers, formula_free(speed.problem or "")]
+            )
     return file.getvalue()
 
 

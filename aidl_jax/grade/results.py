@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from aidl_jax.exercise import Exercise
 from aidl_jax.grade.handin import Document
 from aidl_jax.grade.record import Record
+from aidl_jax.grade.speed import Speed
 
 UNGRADED = "ungraded"  # how a problem begins that is the grader's
 
@@ -98,6 +99,7 @@ class ClassResult:
         unsafe: whether student code ran without a sandbox.
         versions: of what graded.
         seconds: that each student's grading took, where it was done in this run or an earlier one.
+        speeds: of answers by student and exercise, where they were measured.
     """
 
     title: str
@@ -107,6 +109,7 @@ class ClassResult:
     unsafe: bool
     versions: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    speeds: Mapping[str, Mapping[str, Speed]] = field(default_factory=dict)
 
     @property
     def possible(self) -> int:

@@ -1,13 +1,14 @@
 """The runner: no student Python. It parses exported functions, refuses what is not listed, runs them.
 
-`load` takes the bytes of one function and answers with its fingerprint; `run` takes a fingerprint
-and the hidden inputs, and answers with arrays; `read` takes an event file and answers with its graph. Numbers: 64-bit types are off, matrix products run
-at highest precision, on the CPU.
+`load` takes the bytes of one function and answers with its fingerprint; `compile` takes a fingerprint, and what an equal
+function of the course's own was compiled to, if there is one; `run` takes a fingerprint and the hidden inputs, and answers
+with arrays; `keep` answers with what a function was compiled to; `read` takes an event file and answers with its graph.
+Numbers: 64-bit types are off, matrix products run at highest precision, on the CPU.
 """
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import jax
 import jax.export
@@ -19,10 +20,19 @@ from aidl_jax.grade import event_file, fingerprint, gate, protocol
 from aidl_jax.grade.worker import private_pipes
 
 
+class Loaded(NamedTuple):
+    """A function that was taken in: how it is called, on what, and whether a loop stands in it."""
+
+    exported: jax.export.Exported
+    arguments: list[jax.ShapeDtypeStruct]
+    loops: bool
+
+
 class Runner:
     """Answers the judge's messages for one hand-in."""
 
     def __init__(self) -> None:
+        self.loaded: dict[str, Loaded] = {}
         self.compiled: dict[str, Any] = {}
 
     def serve(self, source: BinaryIO, sink: BinaryIO) -> None:
@@ -41,10 +51,14 @@ class Runner:
                 return {}
             case "load":
                 return self._load(message["exported"], message["specs"])
-            case "read":
-                return self._read(message["events"])
+            case "compile":
+                return self._compile(message["function"], message["executable"])
             case "run":
                 return self._run(message["function"], message["inputs"])
+            case "keep":
+                return {"executable": _compat.executable_bytes(self.compiled[message["function"]])}
+            case "read":
+                return self._read(message["events"])
         raise ProtocolError("the runner does not know this message", given=repr(message["do"])[:40])
 
     def _load(self, serialized: bytes, specs: list[Any]) -> dict[str, Any]:
@@ -60,10 +74,18 @@ class Runner:
         if refused is not None:
             return {"refused": refused}
         name = fingerprint.fingerprint(module, f"{specs} {exported.module_kept_var_idx}")
-        if name not in self.compiled:
-            arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
-            self.compiled[name] = jax.jit(exported.call).lower(*arguments).compile()
+        arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
+        loops = any(operation.name == "stablehlo.while" for operation in fingerprint.walk(module))
+        self.loaded.setdefault(name, Loaded(exported, arguments, loops))
         return {"function": name, "evidence": fingerprint.evidence(module)}
+
+    def _compile(self, name: str, executable: bytes | None) -> dict[str, Any]:
+        exported, arguments, loops = self.loaded[name]
+        if executable is not None:
+            self.compiled[name] = _compat.executable(executable, len(arguments), len(exported.out_avals))
+        else:
+            self.compiled[name] = _compat.compile_quickly(jax.jit(exported.call).lower(*arguments), loops)
+        return {}
 
     def _read(self, events: bytes) -> dict[str, Any]:
         try:

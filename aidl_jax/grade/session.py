@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -57,11 +57,13 @@ class Session:
         cells: the hand-in.
         exercise: what it is an answer to.
         processes: already started ones; they belong to the session from then on.
+        known: what the course's own functions were compiled to, by fingerprint: such a function is not compiled again.
     """
 
     cells: Sequence[Cell]
     exercise: Exercise
     processes: Processes = field(default_factory=Processes)
+    known: Mapping[str, bytes] = field(default_factory=dict)
     log: list[Answered] = field(default_factory=list)
     evidence: dict[str, dict[str, Any]] = field(default_factory=dict)
     signatures: dict[str, list[str]] = field(default_factory=dict)
@@ -111,6 +113,12 @@ class Session:
         count: int = self.evidence[traced.function]["operations"]
         self.log.append(Answered(request, count, printed=traced.printed))
         return count
+
+    def executables(self) -> dict[str, bytes]:
+        """What every function so far was compiled to that was not known, by fingerprint."""
+        ask, limit = self.processes.runner.ask, self.exercise.time_limit
+        compiled = [name for name in self.evidence if name not in self.known]
+        return {name: ask({"do": "keep", "function": name}, limit)["executable"] for name in compiled}
 
     def summary_graph(self, request: Request, variant: Variant | None = None) -> SummaryGraph:
         """The graph of the traced function, from an event file that the worker wrote; errors as in `evaluate`."""
@@ -225,8 +233,12 @@ class Session:
             raise Failure(
                 "refused", f"The traced function was refused: {failures.text(loaded['refused'])}.", printed=printed
             )
-        self.evidence[loaded["function"]] = loaded["evidence"]
-        return Traced(loaded["function"], answer.get("structure"), printed)
+        function = loaded["function"]
+        if function not in self.evidence:
+            message = {"do": "compile", "function": function, "executable": self.known.get(function)}
+            self._ask_runner(message, request)
+        self.evidence[function] = loaded["evidence"]
+        return Traced(function, answer.get("structure"), printed)
 
     def _draw(self, request: Request, variant: Variant | None) -> tuple[SummaryGraph, str | None]:
         answer = self._ask_worker("draw", request, variant)
@@ -348,33 +360,6 @@ class Session:
     def _restart_worker(self) -> None:
         self.processes.restart("worker")
         self._worker_ready = False
-
-
-class VariantSession:
-    """The same session with a wrong answer in one task's place."""
-
-    def __init__(self, session: Session, variant: Variant) -> None:
-        self.session, self.variant = session, variant
-
-    def evaluate(self, request: Request) -> Any:
-        """As `Session.evaluate`."""
-        return self.session.evaluate(request, self.variant)
-
-    def operations(self, request: Request) -> int:
-        """As `Session.operations`."""
-        return self.session.operations(request, self.variant)
-
-    def summary_graph(self, request: Request) -> SummaryGraph:
-        """As `Session.summary_graph`."""
-        return self.session.summary_graph(request, self.variant)
-
-    def iterate(self, request: Request, limit: int) -> Transcript:
-        """As `Session.iterate`."""
-        return self.session.iterate(request, limit, self.variant)
-
-    def call(self, request: Request) -> Any:
-        """As `Session.call`."""
-        return self.session.call(request, self.variant)
 
 
 def _named(request: Request, variant: Variant | None) -> bytes:

@@ -46,13 +46,16 @@ IMPURE_FIX = (
 )
 
 
-def export_request(body: Any, specs: Sequence[Any], functions: Mapping[str, Any]) -> tuple[bytes, trees.Structure]:
+def export_request(
+    body: Any, specs: Sequence[Any], functions: Mapping[str, Any], *, twice: bool = True
+) -> tuple[bytes, trees.Structure]:
     """Traces a request's expression at its shapes and serializes it.
 
     Args:
         body: the expression, as `aidl_jax.exercise.expressions.lower` wrote it.
         specs: `[shape, dtype]` of each hidden input.
         functions: the student's functions by name.
+        twice: whether it is traced a second time, to tell whether it is pure.
 
     Returns:
         The function from flat inputs to flat outputs, serialized by `jax.export` without
@@ -74,16 +77,18 @@ def export_request(body: Any, specs: Sequence[Any], functions: Mapping[str, Any]
         return [_array(leaf) for leaf in leaves]
 
     arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
-    first = _trace(flat, arguments)
-    with silence():  # what it prints is heard once, from the first trace, which may end in an error
-        second = _trace(flat, arguments)
-    if structures[0] != structures[1] or not _same(first, second):
-        raise Impure(IMPURE_FIX)
-    _compat.check_key_reuse(second)
-    _refuse_callbacks(second)
-    call = jax.jit(_compat.jaxpr_as_fun(second), keep_unused=True)
+    traced = _trace(flat, arguments)
+    if twice:
+        with silence():  # what it prints is heard once, from the first trace, which may end in an error
+            jax.clear_caches()  # so that nothing is reused of the first trace, nor of an earlier request's
+            again = _trace(flat, arguments)
+        if structures[0] != structures[1] or not _same(traced, again):
+            raise Impure(IMPURE_FIX)
+    _compat.check_key_reuse(traced)
+    _refuse_callbacks(traced)
+    call = jax.jit(_compat.jaxpr_as_fun(traced), keep_unused=True)
     exported = jax.export.export(call, platforms=["cpu"])(*arguments)
-    return bytes(exported.serialize(vjp_order=0)), structures[1]
+    return bytes(exported.serialize(vjp_order=0)), structures[0]
 
 
 @contextlib.contextmanager
@@ -98,8 +103,7 @@ def silence() -> Iterator[None]:
 
 
 def _trace(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> _compat.ClosedJaxpr:
-    """Traces anew: a fresh function and cleared caches, so that nothing of an earlier trace is reused."""
-    jax.clear_caches()
+    """Traces a fresh function, which JAX cannot know yet."""
 
     def fresh(*inputs: jax.Array) -> Any:
         return flat(*inputs)

@@ -32,8 +32,8 @@ REMEMBERS = (
     "nor in a default value such as `seen=[]`; no random numbers, no time."
 )
 PLAIN_DATA = (
-    "It can return None, numbers, strings, NumPy arrays, and lists, tuples, sets and dicts of them; `list(...)` makes a "
-    "list of what a `for` loop can go through."
+    "It can return None, numbers, strings, bytes, NumPy arrays, and lists, tuples, sets and dicts of them; `list(...)` "
+    "makes a list of what a `for` loop can go through."
 )
 
 
@@ -132,7 +132,9 @@ class Worker:
             case "trace":
                 from aidl_jax.grade import tracing
 
-                exported, structure = tracing.export_request(message["body"], message["specs"], self._names(message))
+                body, specs, names = message["body"], message["specs"], self._names(message)
+                twice = message.get("variant") is None  # that the course's own wrong answers are pure is known
+                exported, structure = tracing.export_request(body, specs, names, twice=twice)
                 return {"exported": exported, "structure": structure}
             case "draw":
                 from aidl_jax.grade import drawing

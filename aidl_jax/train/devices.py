@@ -14,7 +14,7 @@ from aidl_jax.data import Dataset
 from aidl_jax.errors import TrainError
 from aidl_jax.train.state import TrainState
 
-__all__ = ["Place", "check_same_place", "find_device", "put_batch", "put_state", "stack"]
+__all__ = ["Place", "check_same_place", "find_device", "put_batch", "put_beside", "put_state", "stack"]
 
 Place: TypeAlias = str | jax.Device | Mesh | None
 
@@ -85,6 +85,12 @@ def stack(block: list[Any]) -> Any:
 
 
 _stack_there = jax.jit(lambda block: jax.tree.map(lambda *leaves: jnp.stack(leaves), *block))
+
+
+def put_beside(state: TrainState, arrays: Any) -> Any:
+    """Arrays on the one device where the state is."""
+    (device,) = state.step.devices()
+    return jax.device_put(arrays, device)
 
 
 def put_batch(place: Place, fused: bool = False) -> Callable[[Any], Any]:

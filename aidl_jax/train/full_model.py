@@ -25,27 +25,21 @@ from aidl_jax.scope import apply
 from aidl_jax.train import run_plots
 from aidl_jax.train.checkpoints import checkpoints, restore, saved_steps
 from aidl_jax.train.devices import Place
+from aidl_jax.train.digit_sets import load_set
 from aidl_jax.train.loop import Hook, Moment, evaluate, every, fit
 from aidl_jax.train.state import TrainState, make_state
 from aidl_jax.train.steps import Metrics, make_eval_step, make_train_step
 from aidl_jax.train.summaries import SummaryWriter, summaries
 
-__all__ = ["Digits", "Outcome", "draw", "load_digits", "train_digits"]
+__all__ = ["Outcome", "draw", "train_digits"]
 
 BATCH = 64
-PLAN = {"steps": 2500, "seed": 0}
+PLAN: dict[str, Any] = {"steps": 2500, "seed": 0, "data": "digits"}
 NO_CURVES: dict[str, list[tuple[int, float]]] = {"train loss": [], "validation loss": [], "validation accuracy": []}
 MODEL = partial(models.lenet, rate=0.3)
 CHECK_EVERY = 250
 SAVE_EVERY = 50
-
-
-@dataclass(frozen=True)
-class Digits:
-    """Images, float32 [n, 8, 8, 1] in [0, 1], and labels, int32 [n], in two sets."""
-
-    train: tuple[np.ndarray, np.ndarray]
-    validation: tuple[np.ndarray, np.ndarray]
+LOOKED_AT = 2000  # of the examples that were trained on, for the training loss
 
 
 @dataclass(frozen=True)
@@ -57,31 +51,20 @@ class Outcome:
         accuracy: of the validation set, a share.
         confusion: int [10, 10]: how often a label (row) was taken for a class (column).
         curves: by name, the steps and the values that were measured.
+        data: what was trained on, by name.
     """
 
     state: TrainState
     accuracy: float
     confusion: np.ndarray
     curves: dict[str, list[tuple[int, float]]]
-
-
-def load_digits(seed: int = 0) -> Digits:
-    """scikit-learn's 1,797 digits of 8 x 8, a fifth of them for validation.
-
-    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI (1998), as shipped with scikit-learn.
-    """
-    from sklearn import datasets
-
-    pixels, labels = datasets.load_digits(return_X_y=True)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    x, y = (pixels.reshape(-1, 8, 8, 1) / 16).astype(np.float32)[order], labels.astype(np.int32)[order]
-    cut = len(y) // 5
-    return Digits(train=(x[cut:], y[cut:]), validation=(x[:cut], y[:cut]))
+    data: str = "digits"
 
 
 def shift(key: jax.Array, image: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The image moved by at most one pixel in each direction."""
-    return images.random_crop(key, jnp.pad(image, ((1, 1), (1, 1), (0, 0))), 8, 8), label
+    height, width, _ = image.shape
+    return images.random_crop(key, jnp.pad(image, ((1, 1), (1, 1), (0, 0))), height, width), label
 
 
 def loss_fn(params: Any, model_state: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, tuple[Any, Metrics]]:
@@ -106,6 +89,7 @@ def train_digits(
     resume: bool = False,
     device: Place = None,
     seed: int | None = None,
+    data_set: str | None = None,
     hooks: tuple[Hook, ...] = (),
 ) -> Outcome:
     """Trains and evaluates.
@@ -116,15 +100,19 @@ def train_digits(
         resume: whether to go on from the newest checkpoint.
         device: "cpu", "gpu", a device or a mesh.
         seed: of data, variables and dropout; 0, or that of the run which is resumed.
+        data_set: "digits", "mnist" or "mnist_5000" (`digit_sets.load_set`); "digits", or that of the run which is resumed.
         hooks: further ones.
 
     Raises:
-        TrainError: there is a run in the folder and `resume` is off, or there is none and it is on, or it was begun with other steps or
-            another seed.
+        TrainError: there is a run in the folder and `resume` is off, or there is none and it is on, or it was begun with other steps,
+            another seed or other data.
+        DataError: the digits cannot be had.
     """
     check_folder(folder, bool(saved_steps(folder / "checkpoints")), resume)
-    steps, seed = plan_of(folder, resume, steps, seed)
-    digits = load_digits(seed)
+    plan = plan_of(folder, resume, {"steps": steps, "seed": seed, "data": data_set})
+    steps, seed = plan["steps"], plan["seed"]
+    digits = load_set(plan["data"], seed)
+    write_text(folder / "run.json", json.dumps(plan))
     optimizer = optimizers.adam(schedules.exponential_decay(0.003, 0.0001, steps))
     state, position = make_state(MODEL, optimizer, jax.random.key(seed), digits.train[0][:1]), None
     curves = {name: list(points) for name, points in NO_CURVES.items()}
@@ -134,7 +122,7 @@ def train_digits(
     dataset = (
         data.from_tensor_slices(digits.train).shuffle(seed=seed).map(shift, keyed=True, seed=seed).batch(BATCH).repeat()
     )
-    learnt = data.from_tensor_slices(digits.train).batch(BATCH)
+    learnt = data.from_tensor_slices(digits.train).take(LOOKED_AT).batch(BATCH)
     validation = data.from_tensor_slices(digits.validation).batch(BATCH)
     eval_step = make_eval_step(measure)
 
@@ -150,7 +138,7 @@ def train_digits(
 
     with writer:
         if not resume:
-            writer.hyperparameters({"batch": BATCH, "steps": steps, "seed": seed, "dropout": MODEL.keywords["rate"]})
+            writer.hyperparameters({"batch": BATCH, "dropout": MODEL.keywords["rate"], **plan})
             writer.graph(graph_of(state, digits.train))
         state = fit(
             make_train_step(loss_fn, optimizer),
@@ -167,7 +155,7 @@ def train_digits(
             ],
         )
     accuracy = evaluate(eval_step, state, validation)["accuracy"]
-    return Outcome(state, accuracy, confusion_of(state, digits.validation), curves)
+    return Outcome(state, accuracy, confusion_of(state, digits.validation), curves, plan["data"])
 
 
 def graph_of(state: TrainState, examples: tuple[np.ndarray, np.ndarray]) -> Graph:
@@ -206,20 +194,23 @@ def check_folder(folder: Path, saved: bool, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def plan_of(folder: Path, resume: bool, steps: int | None, seed: int | None) -> tuple[int, int]:
-    """Steps and seed of a run, noted in its folder when it is begun, read there when it is resumed.
+def plan_of(folder: Path, resume: bool, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Steps, seed and data of a run: as they are wanted, or as the run in the folder was begun.
 
     Raises:
-        TrainError: others were asked for than it was begun with.
+        TrainError: others are wanted than it was begun with.
     """
-    asked = {name: value for name, value in (("steps", steps), ("seed", seed)) if value is not None}
+    asked = {name: value for name, value in wanted.items() if value is not None}
     if not resume:
-        write_text(folder / "run.json", json.dumps(PLAN | asked))
-    begun = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return PLAN | asked
+    begun = PLAN | json.loads((folder / "run.json").read_text(encoding="utf-8"))
     why = {
         "steps": "the learning rate falls over all steps, so with others it would jump",
         "seed": "the seed chooses the digits that are held out, so with another these would have been trained on",
+        "data": "its model was made for their images",
     }
+    if begun["data"] == "mnist":
+        why["seed"] = "the seed chooses the order of the examples, so with another it would be another run"
     for name, value in asked.items():
         if value != begun[name]:
             raise TrainError(
@@ -229,7 +220,7 @@ def plan_of(folder: Path, resume: bool, steps: int | None, seed: int | None) -> 
                 where=str(folder),
                 fix=f"leave --{name} away to go on with this run, or begin another: --out, without --resume",
             )
-    return begun["steps"], begun["seed"]
+    return begun
 
 
 def write_curves(folder: Path, curves: dict[str, list[tuple[int, float]]]) -> None:

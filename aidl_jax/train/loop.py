@@ -12,14 +12,24 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from aidl_jax.data import DataIterator, Dataset
+from aidl_jax.data.elements import Element
+from aidl_jax.data.in_memory import row_numbers
 from aidl_jax.data.stage import INFINITE, Origin
 from aidl_jax.errors import TrainError
-from aidl_jax.train.devices import Place, check_same_place, put_batch, put_state, stack
+from aidl_jax.train.devices import Place, check_same_place, put_batch, put_beside, put_state, stack
 from aidl_jax.train.guards import Watch, check_alive, check_apart, check_let_go, name_of
 from aidl_jax.train.state import TrainState
-from aidl_jax.train.steps import EvalStep, Metrics, TrainStep, checked_metrics, make_fused_step
+from aidl_jax.train.steps import (
+    EvalStep,
+    Metrics,
+    TrainStep,
+    checked_metrics,
+    make_fused_step,
+    make_gathering_step,
+)
 
 __all__ = ["Hook", "Moment", "evaluate", "every", "fit"]
 
@@ -59,6 +69,8 @@ class Moment:
 
 
 Hook = Callable[[Moment], None]
+Advance = Callable[[TrainState, list[Any]], Any]
+MOST_RESIDENT = 2**30  # bytes of a dataset that are brought to a device as a whole
 
 
 def fit(
@@ -82,7 +94,9 @@ def fit(
         steps: how many steps the state will have behind it, those included that it has.
         hooks: each is called after every step, or block, with a `Moment`. One that is a context manager is entered before the first
             step and left after the last, or when something is raised.
-        fuse: this many steps become one compiled program. Blocks begin at multiples of it, so that a resumed run has the same.
+        fuse: this many steps become one compiled program. Blocks begin at multiples of it, so that a resumed run has the same. Where
+            the dataset only orders and batches arrays in memory, of 1 GiB at most, they are brought to the device once, and the
+            program gathers its batches there.
         position: the data iterator's state, to go on in the middle of the data.
         device: "cpu", "gpu", a device, or a `jax.sharding.Mesh`, whose first axis shares each batch; None for where the state is.
             A dataset that sends its batches to a device itself, by `prefetch(device=...)`, has to send them there.
@@ -99,10 +113,11 @@ def fit(
     check_same_place(dataset, state, device)
     state = put_state(state, device)
     done = int(state.step)
-    advance = _make_advance(step, fuse, device)
+    arrays, batches = _open(dataset, position, resident=fuse > 1 and not isinstance(device, Mesh))
+    advance = _make_gathering(step, fuse, arrays, state) if arrays is not None else _make_advance(step, fuse, device)
     watch = Watch(check_every, _locator(dataset, position, done))
     waited, moment = 0.0, None
-    with ExitStack() as open_hooks, dataset.iterate(position) as batches:
+    with ExitStack() as open_hooks, batches:
         for hook in hooks:
             if isinstance(hook, AbstractContextManager):
                 open_hooks.enter_context(hook)
@@ -227,22 +242,49 @@ def _blocks(batches: DataIterator, done: int, steps: int, fuse: int) -> Iterator
         done += len(block)
 
 
-def _make_advance(step: TrainStep, fuse: int, device: Place) -> Callable[[TrainState, list[Any]], Any]:
-    """What does a block of steps: a whole one as one program, what is less step by step.
+def _open(dataset: Dataset, position: dict[str, Any] | None, resident: bool) -> tuple[Element | None, DataIterator]:
+    """The iterator; where batches can be gathered on the device, the arrays too, and what is iterated over are numbers of their rows."""
+    found = row_numbers(dataset.stage) if resident else None
+    if found is None or sum(leaf.nbytes for leaf in jax.tree.leaves(found[0])) > MOST_RESIDENT:
+        return None, dataset.iterate(position)
+    return found[0], DataIterator(dataset.stage, position, instead=found[1])
+
+
+def _make_advance(step: TrainStep, fuse: int, device: Place) -> Advance:
+    """What does a block of steps with batches that come from the host."""
+    fused = make_fused_step(step) if fuse > 1 else step
+    put_one, put_block = put_batch(device), put_batch(device, fused=True)
+    return _in_blocks(
+        fuse,
+        lambda state, batch: step(state, put_one(batch)),
+        lambda state, block: fused(state, put_block(stack(block))),
+    )
+
+
+def _make_gathering(step: TrainStep, fuse: int, arrays: Element, state: TrainState) -> Advance:
+    """What does a block of steps with batches that are gathered on the device."""
+    gathering, resident = make_gathering_step(step), put_beside(state, arrays)
+
+    def one(state: TrainState, rows: np.ndarray) -> tuple[TrainState, Metrics]:
+        return step(state, jax.tree.map(lambda leaf: leaf[rows], arrays))
+
+    return _in_blocks(fuse, one, lambda state, block: gathering(state, resident, np.stack(block)))
+
+
+def _in_blocks(fuse: int, one: TrainStep, whole: Callable[[TrainState, list[Any]], Any]) -> Advance:
+    """A whole block of equal shapes as one program, what is less step by step.
 
     Returns:
         `(state, block) -> (state, the last step's metrics, whether each was finite [steps, 1 + leaves])`.
     """
-    fused = make_fused_step(step) if fuse > 1 else step
-    put_one, put_block = put_batch(device), put_batch(device, fused=True)
 
     def advance(state: TrainState, block: list[Any]) -> Any:
         if fuse > 1 and len(block) == fuse and len(set(map(_shapes, block))) == 1:
-            state, metrics = fused(state, put_block(stack(block)))
+            state, metrics = whole(state, block)
             return state, jax.tree.map(lambda leaf: leaf[-1], metrics), metrics["finite"]
         flags = []
         for batch in block:
-            state, metrics = step(state, put_one(batch))
+            state, metrics = one(state, batch)
             flags.append(metrics["finite"])
         return state, metrics, flags
 

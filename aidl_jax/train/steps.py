@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,7 +17,17 @@ from aidl_jax.optimizer_checks import check_optimizer
 from aidl_jax.optimizers import Optimizer, descend
 from aidl_jax.train.state import TrainState
 
-__all__ = ["EvalStep", "LossFn", "Metrics", "TrainStep", "make_eval_step", "make_fused_step", "make_train_step"]
+__all__ = [
+    "EvalStep",
+    "LossFn",
+    "Metrics",
+    "TrainStep",
+    "all_finite",
+    "make_eval_step",
+    "make_fused_step",
+    "make_gathering_step",
+    "make_train_step",
+]
 
 Metrics = dict[str, jax.Array]
 LossFn = Callable[..., tuple[jax.Array, tuple[Any, Metrics]]]
@@ -56,13 +67,27 @@ def make_train_step(loss_fn: LossFn, optimizer: Optimizer) -> TrainStep:
         params, opt_state, loss, gradients, (model_state, metrics) = descend(
             loss_of, optimizer, state.params, state.opt_state
         )
-        finite = jnp.stack([jnp.isfinite(one).all() for one in (loss, *jax.tree.leaves(gradients))])
+        finite = jnp.stack([all_finite(one) for one in (loss, *jax.tree.leaves(gradients))])
         well = state.finite & finite.all()
         made = TrainState(state.step + 1, params, model_state, opt_state, state.key, well)
         kept = jax.tree.map(partial(jnp.where, well), made, state._replace(finite=well))
         return kept, {**metrics, "loss": loss, "finite": finite}
 
     return jax.jit(train_step, donate_argnums=0)
+
+
+def all_finite(array: jax.Array) -> jax.Array:
+    """Whether every number of an array is finite: bool [].
+
+    Zero times a number is zero, or NaN where the number is infinite or NaN; so a product with zeros tells, at the speed of matrix
+    products. Looking at each number costs a small network's step a fifth of its time on a CPU.
+
+    >>> bool(all_finite(jnp.array([[1.0, 2.0], [3.0, jnp.inf]])))
+    False
+    """
+    rows = array.reshape(math.prod(array.shape[:-1]), math.prod(array.shape[-1:]))
+    zeros = jax.lax.optimization_barrier(jnp.zeros(len(rows), array.dtype))  # XLA must not know that they are zeros
+    return (jnp.matmul(zeros, rows, precision="highest") == 0).all()
 
 
 def make_fused_step(step: TrainStep) -> TrainStep:
@@ -82,6 +107,28 @@ def make_fused_step(step: TrainStep) -> TrainStep:
 def _fused(step: TrainStep, state: TrainState, batches: Any) -> tuple[TrainState, Metrics]:
     """One compiled program for each step function, however often it is fused."""
     return jax.lax.scan(step, state, batches)
+
+
+def make_gathering_step(step: TrainStep) -> Callable[[TrainState, Any, Any], tuple[TrainState, Metrics]]:
+    """Many steps as one compiled program, which also gathers their batches.
+
+    Args:
+        step: what `make_train_step` returned.
+
+    Returns:
+        `(state, arrays, rows) -> (state, metrics)`: arrays [examples, ...] that stay where the state is, and which of their rows make
+        each batch, int32 [steps, batch]; metrics have one more dimension in front, [steps, ...].
+    """
+
+    return partial(_gathering, step)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _gathering(step: TrainStep, state: TrainState, arrays: Any, rows: jax.Array) -> tuple[TrainState, Metrics]:
+    def one(state: TrainState, rows: jax.Array) -> tuple[TrainState, Metrics]:
+        return step(state, jax.tree.map(lambda leaf: leaf[rows], arrays))
+
+    return jax.lax.scan(one, state, rows)
 
 
 def make_eval_step(metrics_fn: Callable[[Any, Any, Any], Metrics]) -> EvalStep:

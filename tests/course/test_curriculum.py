@@ -28,7 +28,8 @@ from aidl_jax.grade.extract import Cell, extract
 from aidl_jax.grade.judge import judge
 from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import TaskRecord
-from aidl_jax.grade.session import Session, Variant, VariantSession
+from aidl_jax.grade.session import Session, Variant
+from aidl_jax.grade.variants import VariantSession
 
 SEEDS = range(200)
 SOME_SEEDS = SEEDS[:1]  # the slow tests take all of them

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import jax
 import numpy as np
 import pytest
 
 from aidl_jax import data
+from aidl_jax.data import shuffling
 from aidl_jax.data.explaining import warnings_of
+from aidl_jax.data.permutation import bijection
 
 NUMBERS = data.range(100)
 GENERATED = data.from_generator(lambda: iter(range(10)), jax.ShapeDtypeStruct((), np.int32))
@@ -22,7 +26,7 @@ def test_the_plan_of_an_indexed_pipeline():
         "shuffle(seed=5)",
         "batch(10)",
     ]
-    assert "position + 3" in told and "a jump    costs nothing" in told and "a state   a position" in told
+    assert "position + 3" in told and "a state   a position" in told
     assert "seeds     shuffle: 5" in told
 
 
@@ -33,8 +37,39 @@ def test_the_first_sequential_verb_is_marked():
     assert "from_generator" in next(line for line in told.splitlines() if "[Sequential" in line)
 
 
-def test_a_buffer_says_what_a_jump_costs():
-    assert "a jump    costs 100 integers, the order of one epoch's buffer" in NUMBERS.shuffle(50).explain()
+def test_a_jump_costs_what_it_says(monkeypatch):
+    """What is computed is counted where it is computed."""
+    computed = []
+
+    def counted(positions, *more):
+        computed.append(len(positions))
+        return bijection(positions, *more)
+
+    monkeypatch.setattr(shuffling, "bijection", counted)
+    for size, told in (
+        (100, "100 integers, the order of one epoch"),
+        (70_000, "65,536 integers for each stretch of the shuffle's order that it touches"),
+    ):
+        pipeline = data.range(size).skip(0).shuffle()
+        assert f"a jump    costs {told}\n" in pipeline.explain()
+        pipeline.element(size // 2)
+        assert computed.pop() == min(size, 65_536) and not computed
+    assert "a jump    costs nothing" in NUMBERS.skip(3).batch(10).explain()
+    both = NUMBERS.shuffle(50).shuffle().explain()
+    assert (
+        "a jump    costs 100 integers, the order of one epoch's buffer; 100 integers, the order of one epoch\n" in both
+    )
+
+
+def test_a_whole_set_shuffle_keeps_what_it_says():
+    shuffle = data.range(16 * 65_536).shuffle()
+    assert "of its order 262,144 integers are kept, 2,098 kB" in shuffle.explain()
+    tracemalloc.start()
+    for first in range(0, 16 * 65_536, 65_536):
+        shuffle.element(first)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert 2_000_000 < kept < 2_200_000
 
 
 def test_elements_without_end():

@@ -18,7 +18,8 @@ from aidl_jax.exercise.source import without_solutions
 from aidl_jax.files import write_bytes, write_text
 from aidl_jax.grade.handin import read_document
 from aidl_jax.grade.judge import judge
-from aidl_jax.grade.session import Session, VariantSession
+from aidl_jax.grade.session import Session
+from aidl_jax.grade.variants import VariantSession
 
 ROOT = Path(__file__).parents[2]
 

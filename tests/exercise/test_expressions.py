@@ -297,7 +297,7 @@ def test_a_later_change_of_a_static_value_does_not_reach_the_request(student: St
 def test_other_static_values_are_refused(given_value: Any, named: str) -> None:
     with pytest.raises(CourseError) as refused:
         static(given_value)
-    said = "static(...) takes None, numbers, strings, and lists, tuples, sets and dicts of them"
+    said = "static(...) takes None, numbers, strings, bytes, and lists, tuples, sets and dicts of them"
     assert str(refused.value) == f"{said}: given {named}"
 
 

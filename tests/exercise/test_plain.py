@@ -18,7 +18,7 @@ from aidl_jax.errors import ProtocolError
 from aidl_jax.exercise.plain import MAX_VALUES, NotPlainError, pack, text, unpack
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.booleans()
-SCALARS = st.none() | NUMBERS | st.text(max_size=4).filter(lambda s: s.isprintable())
+SCALARS = st.none() | NUMBERS | st.binary(max_size=4) | st.text(max_size=4).filter(lambda s: s.isprintable())
 HASHED = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=4)
 PLAIN = st.recursive(
     SCALARS,
@@ -105,7 +105,7 @@ NOT_PLAIN = [
     ((n for n in [1]), "a generator, which has not run yet"),
     ({}.keys(), "a value of type dict_keys"),
     (1j, "a value of type complex"),
-    (b"x", "a value of type bytes"),
+    (bytearray(b"x"), "a value of type bytearray"),
     ({None: 1}, "a dict with the key None, which is no string or integer"),
     ([{True: 1}], "a dict with the key True, which is no string or integer at [0]"),
     (2**64, "an integer of more than 64 bits"),
@@ -142,7 +142,6 @@ def nested(kind: str, levels: int) -> Any:
 MALFORMED: list[Any] = [
     {},
     {"a": 1},
-    b"x",
     [],
     ["list"],
     ["list", 3],

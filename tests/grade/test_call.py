@@ -28,7 +28,8 @@ from aidl_jax.grade.failures import ENDLESS, WHILE
 from aidl_jax.grade.judge import judge
 from aidl_jax.grade.process import Died, Process, Processes, TimedOut
 from aidl_jax.grade.record import TaskRecord, to_json
-from aidl_jax.grade.session import Session, VariantSession
+from aidl_jax.grade.session import Session
+from aidl_jax.grade.variants import VariantSession
 
 GRAPH = {"y": ["x", "w"], "x": [], "w": []}
 

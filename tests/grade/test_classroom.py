@@ -92,6 +92,38 @@ def test_equal_answers_are_graded_once_and_a_second_run_grades_nothing(run: Clas
     assert again[0].bases[LINES].why(first[0].bases[LINES]) == "the hand-in changed"
 
 
+def test_what_many_have_in_common_is_compiled_before_and_only_where_it_pays(
+    run: ClassRun, checked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    known: list[Any] = []
+
+    def compile_all(name: str, exercise: Any, path: Path, processes: Any) -> dict[str, bytes]:
+        compiled.append(path.name)
+        return {path.stem: b"code", "common": path.name.encode()}
+
+    def check(*given: Any, **more: Any) -> Record:
+        known.append(more["known"])
+        return record_of("passed", 2)
+
+    monkeypatch.setattr(classroom, "known_functions", compile_all)
+    monkeypatch.setattr(classroom, "check_document", check)
+    students = [hand_in(f"student{n}", f"text {n}") for n in range(classroom.WORTH_KNOWING)]
+    run.grade(students[1:])
+    assert (compiled, known) == ([], [{}] * (len(students) - 1))
+    known.clear()
+    run.grade(students)
+    alternatives = [path.name for path in run.course.alternatives(LINES)]
+    assert sorted(compiled) == sorted(["linear_regression.py", *alternatives])
+    stems = [Path(name).stem for name in alternatives]
+    assert known == [
+        {"linear_regression": b"code", "common": alternatives[-1].encode(), **dict.fromkeys(stems, b"code")}
+    ]
+    compiled.clear()
+    run.grade(students)
+    assert compiled == [], "all were in the journal"
+
+
 def test_what_the_grader_could_not_grade_is_tried_again(run: ClassRun, checked: list[str]) -> None:
     run.grade([hand_in("ada", "ungraded"), hand_in("bela", "broken")])
     run.grade([hand_in("ada", "ungraded"), hand_in("bela", "broken")])

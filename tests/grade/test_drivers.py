@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,10 +14,24 @@ import pytest
 
 from aidl_jax import scope as scopes
 from aidl_jax.errors import ScopeError
-from aidl_jax.exercise import Draw, Expression, Student, apply, function, grad, init, library, shapes, trees
+from aidl_jax.exercise import (
+    Draw,
+    Expression,
+    Student,
+    apply,
+    drain,
+    folder,
+    function,
+    grad,
+    init,
+    library,
+    shapes,
+    static,
+    trees,
+)
 from aidl_jax.exercise.requests import lower
 from aidl_jax.grade.explain import explain
-from aidl_jax.grade.tracing import export_request
+from aidl_jax.grade.tracing import export_request, interpret
 
 X = np.float32([[1.0, -2.0, 3.0], [0.5, 0.0, 2.0]])
 W = np.float32([[1, 2], [3, 4], [5, 6]])
@@ -133,3 +148,31 @@ def test_missing_and_unused_parameters_are_named() -> None:
     told = explain(raised.value, [__file__])
     assert told["message"] == "Variable 'layer/w' is not in what apply was given."
     assert "missing: 'params/layer/w'; not used: 'params/lair/w'" in told["fix"]
+
+
+def test_a_folder_holds_the_files_of_the_last_question_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {"n1/b.JPEG": b"\xff\xd8", "a.txt": b"", "n1/c.JPEG": b"c"}
+
+    def held(root: str) -> dict[str, bytes]:
+        return {str(path.relative_to(root)): path.read_bytes() for path in Path(root).rglob("*") if path.is_file()}
+
+    for given in (files, {"only": b"one"}):
+        expression = Student(["held"], Nobody()).held(folder(given))
+        assert interpret(lower(expression).body, {"held": held}, []) == given
+    assert str(folder(files)) == "folder(n1/b.JPEG, a.txt, ...)"
+
+
+def test_a_drained_generator_is_run_so_far_and_yields_how_far() -> None:
+    pulled = []
+
+    def count(stop: int) -> Iterator[int]:
+        for number in range(stop):
+            pulled.append(number)
+            yield number
+
+    student = Student(["count"], Nobody())
+    for stop, expected in ((10, 3), (2, 2)):
+        body = lower(drain(student.count)(static(3), static(stop))).body
+        assert list(interpret(body, {"count": count}, [])) == [expected]
+    assert pulled == [0, 1, 2, 0, 1]

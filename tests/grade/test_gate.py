@@ -33,8 +33,14 @@ def exported(f: Any, *inputs: Any, disabled: Any = ()) -> jax.export.Exported:
     return jax.export.export(flat, platforms=["cpu"], disabled_checks=disabled)(*specs)
 
 
-def load(runner: Runner, one: jax.export.Exported, specs: Any = SPECS) -> dict[str, Any]:
-    return runner.answer({"do": "load", "exported": bytes(one.serialize(vjp_order=0)), "specs": specs})
+def load(
+    runner: Runner, one: jax.export.Exported, specs: Any = SPECS, executable: bytes | None = None
+) -> dict[str, Any]:
+    """Has a function taken in and, where it is not refused, compiled."""
+    answer = runner.answer({"do": "load", "exported": bytes(one.serialize(vjp_order=0)), "specs": specs})
+    if "function" in answer:
+        assert runner.answer({"do": "compile", "function": answer["function"], "executable": executable}) == {}
+    return answer
 
 
 def matrix(x: Any) -> Any:
@@ -282,13 +288,27 @@ def test_a_function_that_calls_itself_is_not_run(runner: Runner) -> None:
         load(runner, one)
 
 
-def test_equal_functions_are_compiled_once() -> None:
+def kept(f: Any) -> bytes:
+    """What another runner has compiled a function to."""
+    other = Runner()
+    executable: bytes = other.answer({"do": "keep", "function": load(other, exported(f))["function"]})["executable"]
+    return executable
+
+
+@pytest.mark.oldest
+def test_what_another_runner_has_compiled_gives_the_same_numbers() -> None:
+    f = lambda x: {"a": jnp.exp(x) @ x, "b": jax.lax.fori_loop(0, 3, lambda i, y: y * x, x)}  # noqa: E731
+    compiled, taken = Runner(), Runner()
+    name = load(compiled, exported(f))["function"]
+    assert load(taken, exported(f), executable=kept(f))["function"] == name
+    answers = [one.answer({"do": "run", "function": name, "inputs": [X]})["outputs"] for one in (compiled, taken)]
+    assert [part.tolist() for part in answers[0]] == [part.tolist() for part in answers[1]]
+
+
+def test_what_another_runner_has_compiled_is_not_compiled_again() -> None:
     runner = Runner()
-    names = [
-        load(runner, exported(f))["function"] for f in (lambda x: x * 2, jax.jit(lambda y: y * 2), lambda x: x * 3)
-    ]
-    assert names[0] == names[1] != names[2]
-    assert len(runner.compiled) == 2
+    name = load(runner, exported(lambda x: x * 2), executable=kept(lambda x: x * 3))["function"]
+    assert runner.answer({"do": "run", "function": name, "inputs": [X]})["outputs"][0].tolist() == (X * 3).tolist()
 
 
 def test_the_same_body_at_other_inputs_is_another_function() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
 import re
 import stat
+import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
@@ -21,14 +23,8 @@ from aidl_jax.errors import HandInError
 from aidl_jax.exercise import Exercise, Hints
 from aidl_jax.exercise.course import open_course
 from aidl_jax.grade import handin
-from aidl_jax.grade.handin import (
-    MAX_FILE,
-    MAX_FILES,
-    MAX_TOTAL,
-    answered,
-    assign,
-    read_document,
-)
+from aidl_jax.grade.assigning import answered, assign
+from aidl_jax.grade.handin import MAX_FILE, MAX_FILES, MAX_TOTAL, read_document
 from aidl_jax.grade.inbox import read_inbox
 from aidl_jax.grade.manifest import Manifest
 
@@ -249,7 +245,13 @@ def test_a_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
 def test_too_many_files(tmp_path: Path) -> None:
     files: dict[str, bytes | str] = {f"{number}.txt": "" for number in range(MAX_FILES + 1)}
     path = write_zip(tmp_path / "a.zip", files)
-    assert read_hand_in(path)[1] == {"a.zip": "the zip has too many files: given 501, expected at most 500"}
+    assert read_hand_in(path)[1]["a.zip"].startswith("the zip's list of files is too long: given 501 files in ")
+
+    def say_one(data: bytearray) -> None:
+        struct.pack_into("<2H", data, data.rindex(b"PK\5\6") + 8, 1, 1)
+
+    expected = {"a.zip": "the zip has too many files: given 501, expected at most 500"}
+    assert read_hand_in(patched(path, say_one))[1] == expected
     folder = tmp_path / "ada"
     folder.mkdir()
     for number in range(MAX_FILES + 1):
@@ -495,6 +497,10 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("exercises/s02_graphs/lines.py", "def shuffle(): pass\n", [LINES]),
         ("handin.zip/s05_toolbox/shuffle.py", "", [SHUFFLE]),
         ("shuffle.py", "", [SHUFFLE]),
+        ("shuffle-2.py", "", [SHUFFLE]),  # as the pages number what was uploaded again
+        ("exercises/s02_graphs/lines-13.py", "def shuffle(): pass\n", [LINES]),
+        ("lab-2.py", "def shuffle(): pass\n", [SHUFFLE]),
+        ("-2.py", "def shuffle(): pass\n", [SHUFFLE]),
         ("S02_GRAPHS/other.py", "# Exercise s05_toolbox/shuffle. Write\n", [SHUFFLE]),
         ("answer.py", "# Exercise s02_graphs/lines. Write\ndef shuffle(): pass\ndef batch(): pass", [LINES]),
         ("answer.py", "# Exercise s09_gone/gone. Write\ndef shuffle(): pass", []),
@@ -542,6 +548,37 @@ def test_two_documents_for_one_exercise_are_a_question() -> None:
     assert hand_in.problems == {LINES: "old/lines.py and new/lines.py both answer it; which one counts?"}
 
 
+def test_of_equal_answers_what_was_uploaded_last_counts_and_the_other_is_named() -> None:
+    def uploaded(name: str, text: str, upload: int) -> handin.Document:
+        return dataclasses.replace(document(name, text), upload=upload)
+
+    first, again, half = (
+        uploaded(f"lab-{number}.py", text, number)
+        for number, text in enumerate([BOTH_LINES] * 2 + ["def loss(): 1\n"], 1)
+    )
+    stray = document("notes.py", "x = 1")
+    for documents in ([first, again, half, stray], [stray, half, again, first]):
+        hand_in = assign("ada", documents, {}, EXERCISES)
+        assert (hand_in.answers, hand_in.problems, hand_in.unknown) == (
+            {LINES: again}, {}, ["no task of these exercises in notes.py"],
+        )  # fmt: skip
+        assert sorted(hand_in.superseded) == [
+            "s02/lines: lab-1.py was passed over for lab-2.py, which was uploaded later",
+            "s02/lines: lab-3.py was passed over for lab-2.py, where more tasks are written",
+        ]
+    in_one_zip = [dataclasses.replace(again, name=name) for name in ("a.py", "b.py")]
+    tied = {LINES: "a.py and b.py both answer it; which one counts?"}
+    assert assign("ada", [first, *in_one_zip], {}, EXERCISES).problems == tied
+
+
+def test_files_that_were_uploaded_in_order_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("x = 1")
+    parts = [("a.zip", write_zip(tmp_path / "a.zip", {"b.py": "", "c.py": ""})), ("one.py", tmp_path / "one.py")]
+    found, _, _ = handin.read_hand_in(*parts, in_order=True)
+    assert [(d.name, d.upload) for d in found] == [("b.py", 1), ("c.py", 1), ("one.py", 2)]
+    assert {d.upload for d in handin.read_hand_in(*parts)[0]} == {0}
+
+
 def test_what_was_left_as_given_does_not_count_beside_an_answer() -> None:
     given = "\n".join(
         f'def {task}(x):\n    raise NotImplementedError("{task} is still to be written")'
@@ -551,7 +588,8 @@ def test_what_was_left_as_given_does_not_count_beside_an_answer() -> None:
     untouched = document("notebooks/s02_graphs.ipynb", notebook(given))
     answer = document("exercises/s02_graphs/lines.py", started)
     assert assign("ada", [untouched, answer], {}, EXERCISES).answers == {LINES: answer}
-    assert assign("ada", [answer, untouched], {}, EXERCISES).problems == {}
+    other = assign("ada", [answer, untouched], {}, EXERCISES)
+    assert (other.problems, other.superseded) == ({}, [])
     both_untouched = [document("lines.py", given), untouched]
     assert assign("ada", both_untouched, {}, EXERCISES).answers == {LINES: both_untouched[0]}
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from aidl_jax.errors import UsageError
+from aidl_jax.exercise import Exercise, Hints
 from aidl_jax.grade import inbox
+from aidl_jax.grade.assigning import assign
 from aidl_jax.grade.handin import read_hand_in
 from aidl_jax.grade.inbox import Arrival, latest_of_many, opened, read_inbox, refuse_clashes
 
@@ -68,16 +70,14 @@ def test_no_hand_ins(tmp_path: Path) -> None:
 
 def test_canvas_flat_names(tmp_path: Path) -> None:
     fill(
-        tmp_path, "doejane_123_456_linear_regression-2.ipynb", "doejane_123_455_linear_regression-1.ipynb",
-        "doejane_123_457_shuffle_buffer.py", "roemax_LATE_9_460_my_answer.py", "liu_77_461_handin.zip",
+        tmp_path, "doejane_123_1000_linear_regression-2.ipynb", "doejane_123_999_shuffle_buffer.py",
+        "roemax_LATE_9_460_my_answer.py", "liu_77_461_handin.zip",
     )  # fmt: skip
     jane, liu, max_ = read_inbox(tmp_path)
     assert (jane.student, dict(jane.ids)) == ("doejane 123", {"name": "doejane", "canvas": "123"})
-    assert [name for name, _ in jane.parts] == ["linear_regression.ipynb", "shuffle_buffer.py"]
-    assert jane.parts[0][1].name == "doejane_123_456_linear_regression-2.ipynb"
-    assert jane.notes == (
-        "doejane_123_455_linear_regression-1.ipynb was handed in again as doejane_123_456_linear_regression-2.ipynb",
-    )
+    assert [name for name, _ in jane.parts] == ["shuffle_buffer.py", "linear_regression-2.ipynb"]  # 1000 is after 999
+    assert jane.parts[1][1].name == "doejane_123_1000_linear_regression-2.ipynb"
+    assert (jane.notes, jane.in_order) == ((), True)
     assert (jane.late, max_.late) == (False, True)
     assert max_.parts == (("my_answer.py", tmp_path / "roemax_LATE_9_460_my_answer.py"),)
     assert liu.parts[0][0] == "handin.zip"
@@ -95,24 +95,40 @@ def test_a_few_names_like_canvas_are_not_its_layout(tmp_path: Path) -> None:
     assert [student for student, _ in told(tmp_path)] == ["ada", "bela", "doejane_123_456_answer"]
 
 
-def test_a_students_own_numbers_are_not_versions(tmp_path: Path) -> None:
-    fill(
-        tmp_path,
-        "doejane_123_456_lab-1.py",
-        "doejane_123_456_lab-2.py",
-        "roemax_9_457_lab-1.py",
-        "roemax_9_458_lab-1.zip",
-    )
-    jane, max_ = read_inbox(tmp_path)
-    assert ([name for name, _ in jane.parts], jane.notes) == (["lab-1.py", "lab-2.py"], ())
-    assert ([name for name, _ in max_.parts], max_.notes) == (["lab-1.py", "lab-1.zip"], ())
+LAB = {"lines": "def predict(x): return x\n", "shuffle": "def shuffle(x): return x\n"}
 
 
-def test_what_was_uploaded_again_with_numbers_of_its_own(tmp_path: Path) -> None:
-    fill(tmp_path, "doejane_123_455_lab.py", "doejane_123_456_lab-1.py", "doejane_123_456_lab-2.py")
+@pytest.mark.parametrize(
+    ("files", "counts", "superseded"),
+    [
+        ({"456_lab-1.py": "lines", "457_lab-2.py": "shuffle"}, {"lines": "lab-1.py", "shuffle": "lab-2.py"}, []),
+        ({"456_lab.py": "lines", "457_lab-1.py": "shuffle"}, {"lines": "lab.py", "shuffle": "lab-1.py"}, []),
+        (
+            {"999_lab-1.py": "lines", "1000_lab-2.py": "lines"},
+            {"lines": "lab-2.py"},
+            ["s02/lines: lab-1.py was passed over for lab-2.py, which was uploaded later"],
+        ),
+        (
+            {"457_lab-1.py": "lines", "456_lab-2.py": "lines"},  # named by the student: the file's number tells
+            {"lines": "lab-1.py"},
+            ["s02/lines: lab-2.py was passed over for lab-1.py, which was uploaded later"],
+        ),
+    ],
+)
+def test_all_files_of_a_canvas_submission_are_read(
+    tmp_path: Path, files: dict[str, str], counts: dict[str, str], superseded: list[str]
+) -> None:
+    exercises = {}
+    for name, task in (("s02_graphs/lines", "predict"), ("s05_toolbox/shuffle", "shuffle")):
+        exercises[name] = Exercise("One")
+        exercises[name].task(task, points=1, hints=Hints("a", "b", "c"))
+    for name, answers in files.items():
+        (tmp_path / f"doejane_123_{name}").write_text(LAB[answers])
     (jane,) = read_inbox(tmp_path)
-    assert [name for name, _ in jane.parts] == ["lab-1.py", "lab-2.py"]
-    assert jane.notes == ("doejane_123_455_lab.py was handed in again as doejane_123_456_lab-2.py",)
+    documents, problems, _ = read_hand_in(*jane.parts, in_order=jane.in_order)
+    found = assign(jane.student, documents, problems, exercises)
+    assert {name.split("/")[1]: answer.name for name, answer in found.answers.items()} == counts
+    assert (found.problems, found.superseded) == ({}, superseded)
 
 
 def test_late_is_what_canvas_says_and_not_a_files_name(tmp_path: Path) -> None:
@@ -267,7 +283,10 @@ def test_a_class_that_cannot_be_unpacked(tmp_path: Path, damage: Callable[[bytea
 def test_a_class_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_zip(tmp_path / "class.zip", {f"{n}.py": b"x" for n in range(5)})
     monkeypatch.setattr(inbox, "MAX_CLASS_FILES", 4)
-    expected = r"class\.zip: the zip is too large: given 5 files, expected at most 4 files"
+    expected = (
+        r"class\.zip: the zip's list of files is too long: given 5 files in \d+ bytes, expected at most 4 files in "
+        r"1,024 bytes\. Fix: unpack it yourself, and look$"
+    )
     with pytest.raises(UsageError, match=expected), opened(path, tmp_path / "scratch"):
         pass
 

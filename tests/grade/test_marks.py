@@ -41,11 +41,11 @@ def record(name: str, verdict: Any = "passed", points: int = 10) -> Record:
 def result(
     records: dict[str, Record], *, hours: float | None = 0, late: bool = False, policy: LatePolicy | None = None,
     adjustments: list[Adjustment] | None = None, problems: dict[str, str] | None = None, manifest: Manifest | None = None,
-    unused: list[str] | None = None, parts: tuple[Any, ...] = (("a.py", Path("a.py")),),
+    unused: list[str] | None = None, superseded: list[str] | None = None, parts: tuple[Any, ...] = (("a.py", Path("a.py")),),
 ) -> StudentResult:  # fmt: skip
     received = None if hours is None else DUE + dt.timedelta(hours=hours)
     arrival = Arrival("ada", parts, {"name": "Ada L."}, received, late, ("a note",))
-    hand_in = HandIn("ada", {}, problems or {}, unused or [], manifest or Manifest())
+    hand_in = HandIn("ada", {}, problems or {}, unused or [], superseded or [], manifest or Manifest())
     graded = Graded("ada", records, problems or {})
     return student_result(arrival, hand_in, graded, EXERCISES, policy or LatePolicy(), adjustments or [])
 
@@ -57,7 +57,13 @@ def test_points_are_the_sum_and_what_is_missing_is_named() -> None:
     assert one.notes == ["a note"]
     nothing = result({}, unused=["notes.py"], parts=())
     assert (nothing.points, nothing.final) == (0, 0)
-    assert nothing.missing[0] == "no task of these exercises in notes.py"
+    assert (nothing.missing[0], nothing.notes) == ("no task of these exercises in notes.py", ["a note"])
+
+
+def test_what_was_passed_over_beside_an_answer_is_noted() -> None:
+    one = result({LINES: record(LINES)}, unused=["notes.py"], superseded=["old.py was passed over for a.py"])
+    assert one.notes == ["a note", "old.py was passed over for a.py", "no task of these exercises in notes.py"]
+    assert one.missing == ["s05/shuffle_buffer not handed in"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -168,6 +170,25 @@ def test_a_nursery_of_many_threads_forks_nothing(monkeypatch: pytest.MonkeyPatch
     broken(monkeypatch, "import threading, time; threading.Thread(target=time.sleep, args=(99,), daemon=True).start()")
     with Nursery(LIMITS) as nursery, pytest.raises(GraderFault, match="a process of 2 threads cannot be forked safely"):
         nursery.start("worker")
+
+
+LATER = """
+import sys
+from aidl_jax.grade.nursery import import_all
+import_all()
+before = set(sys.modules)
+from aidl_jax.grade import runner, tracing
+exported, _ = tracing.export_request(["input", 0], [[[2], "float32"]], {})
+one = runner.Runner()
+name = one.answer({"do": "load", "exported": exported, "specs": [[[2], "float32"]]})["function"]
+one.answer({"do": "compile", "function": name, "executable": None})
+print(sorted(set(sys.modules) - before))
+"""
+
+
+def test_a_fork_has_nothing_to_import() -> None:
+    done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_without_a_sandbox_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -418,7 +418,25 @@ def test_equal_functions_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [answer.tolist() for answer in answers] == [[2, 4, 6, 8]] * 3 + [[4, 6, 8, 10]]
     assert sent.count(("worker", "trace")) == 2
     assert sent.count(("runner", "load")) == 2
+    assert sent.count(("runner", "compile")) == 1
     assert sent.count(("runner", "run")) == 2
+
+
+def test_what_is_known_is_not_compiled_again() -> None:
+    exercise, x = make_exercise(), np.float32([1, 2, 3, 4])
+
+    def asked(text: str, known: dict[str, bytes]) -> tuple[list[float], dict[str, bytes]]:
+        with Session([Cell("answer.py", text)], exercise, known=known) as session:
+            answer = value(Student(exercise.tasks, session).total(x))
+            return answer.tolist(), session.executables()
+
+    doubled, threefold = "def total(y):\n    return y * 2\n", "def total(y):\n    return y * 3\n"
+    (name, executable), *others = asked(doubled, {})[1].items()
+    assert not others
+    assert asked(doubled.replace("y", "x"), {name: executable}) == ([2, 4, 6, 8], {})
+    other = asked(threefold, {name: executable})[1]
+    assert set(other) != {name}
+    assert asked(doubled, {name: other.popitem()[1]}) == ([3, 6, 9, 12], {}), "what is known was not used"
 
 
 def test_an_equal_function_is_evidence(pool: Any) -> None:
@@ -610,6 +628,7 @@ LOADED: dict[str, Any] = {"errors": {}, "signatures": {"scale": ["x", "factor"]}
 RUNNER: dict[str, Any] = {
     "hello": {},
     "load": {"function": "f", "evidence": {}},
+    "compile": {},
     "run": {"outputs": [np.zeros(4, "float32")]},
 }
 
@@ -703,7 +722,8 @@ def test_a_forged_load_fails_and_never_passes(monkeypatch: pytest.MonkeyPatch, a
             "died",
             "The process that ran `scale` ended",
         ),
-        ({"load": TimedOut("late")}, "timeout", "`scale` takes longer than 10 seconds to compile."),
+        ({"compile": TimedOut("late")}, "timeout", "`scale` takes longer than 10 seconds to compile."),
+        ({"compile": Died("x", given="x", last_words="")}, "malformed", "reading it ended"),
         ({"run": TimedOut("late")}, "timeout", "`scale` did not come to an end within 10 seconds."),
     ],
 )

@@ -242,6 +242,7 @@ def answer_to(runner: Process, mutant: bytes) -> str:
         answer = runner.ask({"do": "load", "exported": mutant, "specs": SPECS}, 5)
         if "function" in answer:
             inputs = [np.zeros(4, "float32"), np.zeros((), "float32")]
+            runner.ask({"do": "compile", "function": answer["function"], "executable": None}, 5)
             runner.ask({"do": "run", "function": answer["function"], "inputs": inputs}, 5)
         return "refused" if "refused" in answer else "loaded"
     except (Died, TimedOut, ProtocolError) as error:

@@ -8,8 +8,9 @@ import pytest
 
 from aidl_jax.scope import apply
 from aidl_jax.serve import load
-from aidl_jax.serve.digits import export_digits, from_drawing
-from aidl_jax.train.full_model import MODEL, load_digits
+from aidl_jax.serve.digits import export_digits, from_drawing, mnist_from_drawing
+from aidl_jax.train.digit_sets import load_digits
+from aidl_jax.train.full_model import MODEL
 from aidl_jax.train.state import make_state
 
 
@@ -41,6 +42,31 @@ def test_a_narrow_digit_stands_in_the_middle():
 
 def test_nothing_drawn_is_nothing():
     assert not np.asarray(from_drawing(dots(0, 0, 0, 0))).any()
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (4, 30)])
+def test_a_drawing_as_mnist_has_it(top, left):
+    """An L of 20 x 10 blocks of 1 x 1 pixels, each of 3 x 3 dots: its centre of mass, counted by hand, is in the middle."""
+    blocks = np.zeros((20, 10))
+    blocks[:, :4] = blocks[16:, :] = 1
+    rows, columns = (np.average(np.arange(n) + 0.5, weights=blocks.sum(axis)) for n, axis in ((20, 1), (10, 0)))
+    image = np.zeros((64, 64, 1), np.uint8)
+    image[top : top + 60, left : left + 30, 0] = 255 * blocks.repeat(3, 0).repeat(3, 1)
+    got = np.asarray(mnist_from_drawing(image))[..., 0]
+    assert got.shape == (28, 28) and got.dtype == np.float32
+    np.testing.assert_allclose(got.sum(), blocks.sum(), rtol=1e-4)
+    for axis in (0, 1):
+        np.testing.assert_allclose(np.average(np.arange(28) + 0.5, weights=got.sum(1 - axis)), 14, atol=0.02)
+    first_row, first_column = 14 - rows, 14 - columns  # where the L begins
+    assert (got[: int(first_row) - 1] == 0).all() and (got[:, : int(first_column) - 1] == 0).all()
+    inside = got[
+        int(np.ceil(first_row)) + 1 : int(first_row) + 15, int(np.ceil(first_column)) + 1 : int(first_column) + 3
+    ]
+    np.testing.assert_allclose(inside, 1, atol=1e-5)
+
+
+def test_nothing_drawn_is_nothing_to_mnist_either():
+    assert not np.asarray(mnist_from_drawing(dots(0, 0, 0, 0))).any()
 
 
 def test_the_exported_model_takes_drawings(tmp_path):

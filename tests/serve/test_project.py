@@ -25,6 +25,40 @@ train.main(), evaluate.main(), export.main()
 """
 
 
+STOPPED = """
+import os, sys, train
+from pathlib import Path
+from aidl_jax.train.paths import write_leaves
+
+def run(*arguments):
+    sys.argv = ["train.py", "--steps", "150", *arguments]
+    train.main()
+
+def begin(folder):
+    os.mkdir(folder)
+    os.chdir(folder)
+
+def ctrl_c(moment):
+    if moment.step == 130:
+        raise KeyboardInterrupt
+
+begin("whole")
+run()
+begin("../stopped")
+every, train.train.every = train.train.every, lambda count, hook: ctrl_c
+try:
+    run()
+except KeyboardInterrupt:
+    print("stopped after", train.train.saved_steps(train.CHECKPOINTS))
+train.train.every = every
+run("--resume")
+like = train.fresh_state()
+for folder in ("../whole", "."):
+    state, _ = train.train.restore(Path(folder) / train.CHECKPOINTS, like)
+    write_leaves(Path(folder, "end.npz"), state)
+"""
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("team") / "project"
@@ -58,6 +92,18 @@ def test_a_run_is_not_written_over(project):
     done = subprocess.run([sys.executable, "train.py"], cwd=project, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stderr == "there is a run in runs/. Fix: python train.py --resume, or remove the folder\n"
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("runs", "__pycache__"))
+    done = subprocess.run([sys.executable, "-c", STOPPED], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "stopped after [100]" in done.stdout
+    with np.load(folder / "whole" / "end.npz") as one, np.load(folder / "stopped" / "end.npz") as other:
+        assert one["step"] == other["step"] == 150 and one.files == other.files and len(one.files) > 20
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
 def test_the_shares_are_those_of_the_course():

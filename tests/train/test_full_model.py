@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,11 +19,16 @@ import pytest
 from click.testing import CliRunner
 from training import assert_equal_trees, on_host
 
+from aidl_jax import data
 from aidl_jax.cli import cli
-from aidl_jax.errors import TrainError
+from aidl_jax.data import datasets
+from aidl_jax.data.downloading import Remote
+from aidl_jax.errors import DataError, TrainError
+from aidl_jax.serve import load as load_model
 from aidl_jax.train import NotFiniteError, full_model
 from aidl_jax.train.checkpoints import saved_steps
-from aidl_jax.train.full_model import BATCH, Digits, Outcome, confusion_of, load_digits, read_curves, train_digits
+from aidl_jax.train.digit_sets import SETS, Digits, load_digits, load_set
+from aidl_jax.train.full_model import BATCH, Outcome, confusion_of, read_curves, train_digits
 from aidl_jax.train.paths import leaves_by_path
 
 
@@ -102,6 +110,15 @@ def test_error_a_run_goes_on_as_it_was_begun(whole):
         train_digits(whole[1], seed=1, resume=True)
 
 
+def test_error_a_run_goes_on_with_its_data(whole):
+    with pytest.raises(TrainError) as told:
+        train_digits(whole[1], data_set="mnist", resume=True)
+    assert str(told.value) == (
+        f"{whole[1]}: the run was begun with other data; its model was made for their images: given --data mnist, "
+        "expected --data digits. Fix: leave --data away to go on with this run, or begin another: --out, without --resume"
+    )
+
+
 def test_error_how_a_run_was_begun_is_lost(whole, tmp_path):
     shutil.copytree(whole[1], tmp_path / "run")
     (tmp_path / "run" / "run.json").unlink()
@@ -124,7 +141,7 @@ def test_the_state_of_a_run_that_is_not_finite_is_written(tmp_path, monkeypatch)
     digits = load_digits()
     images = digits.train[0].copy()
     images[7] = np.nan
-    monkeypatch.setattr(full_model, "load_digits", lambda seed: Digits((images, digits.train[1]), digits.validation))
+    monkeypatch.setattr(full_model, "load_set", lambda *_: Digits((images, digits.train[1]), digits.validation))
     run = CliRunner().invoke(cli, ["train", "digits", "--steps", "30", "--out", str(tmp_path / "run")])
     assert isinstance(run.exception, NotFiniteError)
     assert f"The state before that step, for numpy.load: {tmp_path / 'run' / 'not_finite.npz'}" in run.output
@@ -191,6 +208,80 @@ def test_ctrl_c_and_resume(tmp_path):
     assert [at for at, _ in read_curves(tmp_path / "run", done[-1])["validation loss"]] == [
         *range(250, done[-1] + 1, 250)
     ]
+
+
+# Other digits
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Files in MNIST's format where MNIST is looked for, and their sums in the place of MNIST's: scikit-learn's digits, enlarged."""
+    monkeypatch.chdir(tmp_path)
+    digits, contents = load_digits(), {}
+    (tmp_path / "datasets" / "mnist").mkdir(parents=True)
+    for split, (images, labels) in {"train": digits.train, "test": digits.validation}.items():
+        large = np.pad(
+            (images[:100, :, :, 0] * 255).astype(np.uint8).repeat(3, 1).repeat(3, 2), ((0, 0), (2, 2), (2, 2))
+        )
+        contents[split] = large, labels[:100].astype(np.uint8)
+        remotes = []
+        for remote, array in zip(datasets.MNIST[split], contents[split], strict=True):
+            packed = gzip.compress(struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes())
+            (tmp_path / "datasets" / "mnist" / remote.name).write_bytes(packed)
+            remotes.append(Remote(remote.name, len(packed), hashlib.sha256(packed).hexdigest()))
+        monkeypatch.setitem(datasets.MNIST, split, tuple(remotes))
+    return contents
+
+
+def test_of_mnist_the_test_images_are_held_out(small_mnist):
+    found = load_set("mnist", seed=3)
+    for (images, labels), (pixels, numbers) in zip((found.train, found.validation), small_mnist.values(), strict=True):
+        assert images.shape == (100, 28, 28, 1) and images.dtype == np.float32 and labels.dtype == np.int32
+        np.testing.assert_array_equal(np.round(images[..., 0] * 255), pixels)
+        assert images.max() == 1.0
+        np.testing.assert_array_equal(labels, numbers)
+
+
+def test_of_five_thousand_a_fifth_is_held_out(monkeypatch):
+    pixels, numbers = np.arange(50 * 784, dtype=np.uint32).reshape(50, 28, 28) % 256, np.arange(50, dtype=np.int32)
+    monkeypatch.setattr(data, "mnist_5000", lambda: data.from_tensor_slices((pixels.astype(np.uint8), numbers)))
+    found = load_set("mnist_5000", seed=1)
+    assert [len(part[1]) for part in (found.train, found.validation)] == [40, 10]
+    assert sorted([*found.train[1], *found.validation[1]]) == list(range(50))
+    for images, labels in (found.train, found.validation):
+        np.testing.assert_array_equal(np.round(images[..., 0] * 255), pixels[labels])
+
+
+def test_error_no_such_digits():
+    with pytest.raises(
+        TrainError, match="no such set of digits: given 'cifar', expected 'digits' or 'mnist' or 'mnist_5000'"
+    ):
+        load_set("cifar")
+
+
+@pytest.mark.slow
+def test_the_command_on_mnist(small_mnist, monkeypatch):
+    """From files to a model that takes drawings; a file that is another one stops it before anything is begun."""
+    monkeypatch.setattr(full_model, "SAVE_EVERY", 2)
+    command = ["train", "digits", "--data", "mnist", "--steps", "2", "--out", "run"]
+    labels = next(Path("datasets", "mnist").glob("*labels*"))
+    right = labels.read_bytes()
+    labels.write_bytes(b"mine")
+    run = CliRunner().invoke(cli, command)
+    assert isinstance(run.exception, DataError) and "and it is fetched again" in str(run.exception)
+    labels.write_bytes(right)
+    run = CliRunner().invoke(cli, command)
+    assert run.exit_code == 0, run.output
+    assert "of the digits held out are right (step 2)." in run.output
+    assert load_model("run/model.zip").predict(np.zeros((1, 64, 64, 1), np.uint8)).shape == (1, 10)
+    assert train_digits(Path("run"), resume=True).data == "mnist"
+    with pytest.raises(TrainError, match="begun with other seed; the seed chooses the order of the examples"):
+        train_digits(Path("run"), seed=1, resume=True)
+
+
+def test_the_command_offers_all_digits():
+    (option,) = [option for option in cli.commands["train"].params if option.name == "data_set"]
+    assert tuple(option.type.choices) == SETS
 
 
 def test_batches_go_through_the_streaming_input_module():

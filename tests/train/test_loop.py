@@ -13,7 +13,7 @@ from training import BATCHES, STEP, X, Y, assert_equal_trees, new_state, on_host
 
 from aidl_jax import data
 from aidl_jax.errors import TrainError
-from aidl_jax.train import NotFiniteError, evaluate, every, fit, make_eval_step
+from aidl_jax.train import NotFiniteError, evaluate, every, fit, loop, make_eval_step
 from aidl_jax.train.guards import Watch
 
 
@@ -32,6 +32,28 @@ def test_fused_is_repeatable_and_near_the_unfused():
     fused = [on_host(fit(STEP, new_state(), BATCHES, steps=11, fuse=4)) for _ in range(2)]
     assert_equal_trees(*fused)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), fused[0], on_host(by_hand(11)))
+
+
+def test_batches_gathered_on_the_device_are_the_batches(monkeypatch):
+    numbers = (
+        data.from_tensor_slices((X, Y)).shuffle(seed=4).batch(16).repeat()
+    )  # the last batch of an epoch is shorter
+    states, gathered = {True: [], False: []}, []
+    whole = loop.make_gathering_step(STEP)
+    monkeypatch.setattr(
+        loop, "make_gathering_step", lambda step: lambda *given: (gathered.append(len(given[2])), whole(*given))[1]
+    )
+
+    def run(here):
+        return on_host(
+            fit(STEP, new_state(), numbers, steps=10, fuse=3, hooks=[lambda m: states[here].append(m.batches.state())])
+        )
+
+    there = run(True)
+    assert gathered == [3, 3, 3]
+    monkeypatch.setattr(loop, "MOST_RESIDENT", sum(leaf.nbytes for leaf in (X, Y)) - 1)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), there, run(False))
+    assert gathered == [3, 3, 3] and states[True] == states[False] != []
 
 
 @pytest.mark.parametrize("fuse", [1, 4])

@@ -13,6 +13,7 @@ from aidl_jax import optimizers
 from aidl_jax.errors import TrainError
 from aidl_jax.scope import apply
 from aidl_jax.train import make_eval_step, make_fused_step, make_train_step, state_of
+from aidl_jax.train.steps import all_finite
 
 BATCH = (X[:16], Y[:16])
 
@@ -85,6 +86,27 @@ def test_what_is_not_finite_never_enters_the_state(value):
     assert_equal_trees(before._replace(finite=np.bool_(False)), state)
     state, _ = STEP(state._replace(finite=jnp.bool_(True)), BATCH)
     assert int(state.step) == 2
+
+
+NUMBERS = {
+    "ones": np.ones((3, 4), np.float32),
+    "one infinity": np.float32([[1, 2], [-np.inf, 3]]),
+    "one NaN at the end": np.float32([[1, 2, 3], [4, 5, np.nan]]),
+    "the largest": np.full((2, 3, 4), np.finfo(np.float32).max),
+    "the smallest": np.full(5, 1e-45, np.float32),
+    "half": np.float16([6e4, -6e4]),
+    "infinite half": np.float16([1, np.inf]),
+    "one number": np.float32(3),
+    "no finite number": np.float32(np.nan),
+    "nothing": np.zeros((0, 3), np.float32),
+    "no column": np.zeros((3, 0), np.float32),
+    "four dimensions": np.where(np.arange(24).reshape(2, 3, 2, 2) == 17, np.inf, 1).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_whether_all_numbers_are_finite(name):
+    assert bool(jax.jit(all_finite)(NUMBERS[name])) == np.isfinite(NUMBERS[name]).all()
 
 
 def test_a_gradient_alone_can_be_not_finite():
