@@ -159,7 +159,13 @@ def import_the_compiler() -> None:
 
 def compile_quickly(lowered: jax.stages.Lowered, loops: bool) -> jax.stages.Compiled:
     """Compiles in half the time or less what is run a few times; where there is a loop, to code that is as fast as ever."""
-    return lowered.compile({"xla_backend_optimization_level": int(loops), "xla_cpu_use_fusion_emitters": False})
+    return lowered.compile(
+        {
+            "xla_backend_optimization_level": int(loops),
+            "xla_cpu_use_fusion_emitters": False,
+            "xla_cpu_parallel_codegen_split_count": 1,
+        }
+    )
 
 
 def executable_bytes(compiled: jax.stages.Compiled) -> bytes:
