@@ -88,9 +88,9 @@ _stack_there = jax.jit(lambda block: jax.tree.map(lambda *leaves: jnp.stack(leav
 
 
 def put_beside(state: TrainState, arrays: Any) -> Any:
-    """Arrays on the one device where the state is."""
+    """Arrays on the one device where the state is; held there only if the state is, or what comes out would be another kind of state."""
     (device,) = state.step.devices()
-    return jax.device_put(arrays, device)
+    return jax.device_put(arrays, device if state.step.committed else None)
 
 
 def put_batch(place: Place, fused: bool = False) -> Callable[[Any], Any]:

@@ -51,6 +51,8 @@ def test_batches_gathered_on_the_device_are_the_batches(monkeypatch):
 
     there = run(True)
     assert gathered == [3, 3, 3]
+    assert not fit(STEP, new_state(), numbers, steps=3, fuse=3).step.committed, "going on with it would compile anew"
+    assert gathered.pop() == 3
     monkeypatch.setattr(loop, "MOST_RESIDENT", sum(leaf.nbytes for leaf in (X, Y)) - 1)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), there, run(False))
     assert gathered == [3, 3, 3] and states[True] == states[False] != []
