@@ -119,12 +119,14 @@ def check(exercise: str | None, traceback: bool, seed: int | None, course_path: 
                     progress=lambda task: status.update(f"checking {task}"),
                 )  # fmt: skip
             show_record(record, console, traceback=traceback)
-            if is_measured(asked, record):
-                with console.status("measuring how fast it is"):
-                    speed = measured(asked, document, Processes(), Processes())
-                click.echo(clean(f"Speed, which gives no points: {speed}"))
             complete = complete and record.points == record.possible
             _remember(workspace, record)
+            if is_measured(asked, record):
+                processes += [Processes()]
+                processes += [Processes()]
+                with console.status("measuring how fast it is"):
+                    speed = measured(asked, document, processes.pop(), processes.pop())
+                click.echo(clean(f"Speed, which gives no points: {speed}"))
         return 0 if complete else 1
     finally:
         for unused in processes:

@@ -51,12 +51,13 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "--jobs", type=click.IntRange(1), help="Hand-ins at a time; as many as there are cores, and memory, without it."
 )
 @click.option("--replace", is_flag=True, help="Grade anew what an earlier run has graded.")
+@click.option("--speed/--no-speed", default=True, help="Measure how fast answers are, where an exercise asks for it.")
 @click.option("--unsafe", is_flag=True, help="Run student code without a sandbox.")
 @course_option
 def grade(
     submissions: Path, out: Path, names: Sequence[str], roster: Path | None, due: str | None, penalty: float,
     fill: Path | None, column: str | None, gradescope: bool, explain: tuple[str, str] | None, seed: int | None,
-    jobs: int | None, replace: bool, unsafe: bool, course_path: Path | None,
+    jobs: int | None, replace: bool, speed: bool, unsafe: bool, course_path: Path | None,
 ) -> int:  # fmt: skip
     """Grade a class: SUBMISSIONS is a folder or a zip with an entry per student, or an export of Canvas, Moodle, Gradescope.
 
@@ -97,7 +98,7 @@ def grade(
         outputs.prepare(out, replace)
         chosen = _seed(out, seed)
         journal = held.enter_context(Journal(out, {"course": course.title, "seed": chosen, "unsafe": unsafe}))
-        run = classroom.ClassRun(course, exercises, chosen, jobs or _jobs(), start, journal)
+        run = classroom.ClassRun(course, exercises, chosen, jobs or _jobs(), start, journal, speed)
         if explain is not None:
             return _explain(run, hand_ins, *explain)
         adjustments = marks.read_adjustments(out, course, [hand_in.student for hand_in in hand_ins])

@@ -110,9 +110,9 @@ def answered(document: Document, exercises: Mapping[str, Exercise]) -> list[str]
         checked = set(re.findall(r"""^ *aidl_jax\.check\(["'](.+?)["']""", document.text, re.MULTILINE))
         own = {name for name in exercises if checked & {name, short_name(name)}} or exercises.keys()
         return [n for n, count in overlap.items() if count and (n in own or 2 * count >= len(exercises[n].tasks))]
-    path = path.with_name(re.sub(r"(?<=.)-\d+$", "", path.stem))
-    named = [name for name in exercises if str(path).endswith(name)]
-    named = named or [name for name in exercises if name.split("/")[1] == path.name]
+    stem = re.sub(r"(?<=.)-\d+$", "", path.stem)
+    named = [name for name in exercises if f"{path.parent}/{stem}".endswith(name)]
+    named = named or [name for name in exercises if name.split("/")[1] == stem]
     if len(named) == 1:
         return named
     first = re.match(r"# Exercise (s\d\d_\w+/\w+)", document.text)

@@ -25,7 +25,7 @@ from aidl_jax.grade.local import check_document
 from aidl_jax.grade.process import Processes
 from aidl_jax.grade.record import Record
 from aidl_jax.grade.results import graders_fault
-from aidl_jax.grade.speed import Speed, is_measured, measured
+from aidl_jax.grade.speed import Speed, is_measured, measured, not_measured
 
 WORTH_KNOWING = 20  # hand-ins to an exercise from which on it pays to compile the course's own functions before
 
@@ -53,6 +53,7 @@ class ClassRun:
         jobs: how many hand-ins at a time.
         start: makes the processes, in the sandbox or without.
         journal: where verdicts are kept; what is in it is not graded again.
+        speed: whether answers are measured where the exercise asks for it.
         stopped: whether it was told to end.
         running: the processes at work.
         measuring: held while an answer's speed is measured: one at a time.
@@ -65,6 +66,7 @@ class ClassRun:
     jobs: int
     start: Start
     journal: Journal
+    speed: bool = True
     stopped: threading.Event = field(default_factory=threading.Event)
     running: set[Processes] = field(default_factory=set)
     measuring: threading.Lock = field(default_factory=threading.Lock)
@@ -105,8 +107,11 @@ class ClassRun:
 
     def _known(self, answer: tuple[str, Path]) -> dict[str, bytes]:
         name, path = answer
-        with self._processes() as processes:
-            return known_functions(name, self.exercises[name], path, processes)
+        try:
+            with self._processes() as processes:
+                return known_functions(name, self.exercises[name], path, processes)
+        except Exception:  # it only saves time; what is wrong will show where hand-ins are graded
+            return {}
 
     def stop(self) -> None:
         """Ends what is running; nothing of it is recorded."""
@@ -162,10 +167,13 @@ class ClassRun:
 
     def _speed(self, name: str, hand_in: HandIn, record: Record) -> Speed | None:
         exercise = self.exercises[name]
-        if self.stopped.is_set() or not is_measured(exercise, record):
+        if self.stopped.is_set() or not self.speed or not is_measured(exercise, record):
             return None
-        with self.measuring, self._processes() as own, self._processes() as reference:
-            return measured(exercise, hand_in.answers[name], own, reference)
+        try:
+            with self.measuring, self._processes() as own, self._processes() as reference:
+                return measured(exercise, hand_in.answers[name], own, reference)
+        except Exception as error:  # it must not cost the verdict
+            return not_measured(exercise, error)
 
     @contextlib.contextmanager
     def _processes(self) -> Iterator[Processes]:

@@ -39,6 +39,8 @@ def folder(files: Mapping[str, bytes]) -> str:
 
     The path is relative, so that it is the same on every machine; a worker's current folder is its scratch space.
     """
+    if Path("folder").is_symlink() or Path("folder").is_file():
+        Path("folder").unlink()
     shutil.rmtree("folder", ignore_errors=True)
     for name, data in files.items():
         path = Path("folder", name)

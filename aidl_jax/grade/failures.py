@@ -75,7 +75,7 @@ def too_slow_in_all(seconds: float) -> Failure:
 
 
 def in_runner(error: AidlError, asked: str, request: Request, seconds: float) -> Failure:
-    """The runner has not answered a "load", a "run" or a "read"."""
+    """The runner has not answered a "load", a "compile", a "run" or a "read"."""
     match error, asked:
         case TimedOut(), "run":
             return timed_out("run", request, seconds)
@@ -91,7 +91,8 @@ def in_runner(error: AidlError, asked: str, request: Request, seconds: float) ->
         case _, "read":
             message = "The event file is malformed: reading it ended the process."
             return Failure("malformed", message, traceback=getattr(error, "last_words", None))
-    message = "The traced function is malformed: reading it ended the process."
+    doing = "compiling" if asked == "compile" else "reading"
+    message = f"The traced function is malformed: {doing} it ended the process."
     return Failure("malformed", message, traceback=getattr(error, "last_words", None))
 
 

@@ -206,7 +206,14 @@ def speeds_csv(result: ClassResult) -> str:
             ratio = "" if speed.ratio is None else f"{speed.ratio:.3f}"
             numbers = [_cell(speed.own), _cell(speed.reference), ratio]
             writer.writerow(
-                [name, rank, formula_free(student), speed.unit, *numbers, formula_free(speed.problem or "")]
+                [
+                    name,
+                    "" if speed.ratio is None else rank,
+                    formula_free(student),
+                    speed.unit,
+                    *numbers,
+                    formula_free(speed.problem or ""),
+                ]
             )
     return file.getvalue()
 

@@ -31,7 +31,7 @@ LIBRARIES = ("/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib64", "/etc/ld.
 SHARED = ("/usr", "/usr/local")  # prefixes that hold more than an interpreter
 NEEDED = (  # of `aidl_jax/grade`: what a worker or a runner imports; whatever judges is not there
     "__init__", "protocol", "children", "nursery", "sandbox", "seccomp", "cgroups", "worker", "extract", "tracing", "drivers", "drawing",
-    "explain", "words", "runner", "gate", "operations", "fingerprint", "event_file",
+    "explain", "words", "printed", "runner", "gate", "operations", "fingerprint", "event_file",
 )  # fmt: skip
 HIDDEN = ("course", "handout", "grade")  # folders of `aidl_jax` that a worker finds empty, those files apart
 NEW_NAMESPACES = {"user": 0x10000000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000, "mnt": 0x00020000,

@@ -15,6 +15,7 @@ from aidl_jax.exercise import Exercise, Failure, WrongAnswer, plain, trees
 from aidl_jax.exercise.requests import Request, Transcript
 from aidl_jax.exercise.summary import SummaryGraph
 from aidl_jax.grade import answers, failures, protocol
+from aidl_jax.grade.children import GraderFault
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.process import Deadline, Died, Process, Processes, TimedOut
 
@@ -235,10 +236,18 @@ class Session:
             )
         function = loaded["function"]
         if function not in self.evidence:
-            message = {"do": "compile", "function": function, "executable": self.known.get(function)}
-            self._ask_runner(message, request)
+            self._compile(function, request)
         self.evidence[function] = loaded["evidence"]
         return Traced(function, answer.get("structure"), printed)
+
+    def _compile(self, function: str, request: Request) -> None:
+        executable = self.known.get(function)
+        try:
+            self._ask_runner({"do": "compile", "function": function, "executable": executable}, request)
+        except Failure as failure:
+            if executable is None:
+                raise
+            raise GraderFault(f"what an equal function was compiled to cannot be loaded: {failure}") from failure
 
     def _draw(self, request: Request, variant: Variant | None) -> tuple[SummaryGraph, str | None]:
         answer = self._ask_worker("draw", request, variant)

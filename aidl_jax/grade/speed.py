@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aidl_jax.exercise import Exercise, Failure, Measure, Student, iterate
+from aidl_jax.exercise import Exercise, Failure, Measure, Student, iterate, plain
 from aidl_jax.grade.children import GraderFault
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.handin import Document
@@ -77,27 +77,40 @@ def measured(exercise: Exercise, document: Document, own: Processes, reference: 
             return Speed(measure.unit, None, None, f"by a fault of the grader's: {fault}")
 
 
+def not_measured(exercise: Exercise, error: Exception) -> Speed:
+    """What is said where something else than the answer failed."""
+    assert exercise.measure is not None
+    return Speed(exercise.measure.unit, None, None, f"by a fault of the grader's: {type(error).__name__}: {error}")
+
+
 def _in_turn(measure: Measure, one: Session, other: Session) -> Speed:
     seconds: dict[int, list[float]] = {0: [], 1: []}
+    made: dict[int, str] = {}
     begin = time.perf_counter()
     for number in range(1 + ROUNDS):
         if number > 1 and time.perf_counter() - begin > ENOUGH:
             break
-        seconds[0].append(_run(measure, one))
-        try:
-            seconds[1].append(_run(measure, other))
-        except Failure as failure:
-            raise GraderFault(f"the course's own answer fails: {failure}") from failure
+        for which, session in enumerate((one, other)):
+            try:
+                made[which], taken = _run(measure, session)
+            except Failure as failure:
+                if which == 0:
+                    raise
+                raise GraderFault(f"the course's own answer fails: {failure}") from failure
+            seconds[which].append(taken)
+        if made[0] != made[1]:
+            raise Failure("property", f"it gave {made[0]} where the course's own answer gave {made[1]}")
     own, reference = (measure.amount / statistics.median(taken[1:]) for taken in seconds.values())
     return Speed(measure.unit, round(own, 1), round(reference, 1))
 
 
-def _run(measure: Measure, session: Session) -> float:
+def _run(measure: Measure, session: Session) -> tuple[str, float]:
+    """What came out, and how long it took."""
     asked = measure.ask(Student(session.exercise.tasks, session))
     session.log.clear()  # requests are as large as the files
     begin = time.perf_counter()
-    iterate(asked, limit=2)
-    return time.perf_counter() - begin
+    transcript = iterate(asked, limit=2)
+    return plain.text(transcript.outputs), time.perf_counter() - begin
 
 
 def ranked(speeds: Mapping[str, Mapping[str, Speed]], exercise: str) -> list[tuple[str, Speed]]:

@@ -21,6 +21,7 @@ from aidl_jax.errors import ProtocolError
 from aidl_jax.exercise import plain, trees
 from aidl_jax.grade.drivers import DRIVERS
 from aidl_jax.grade.explain import AnswerError, Impure
+from aidl_jax.grade.printed import Printed
 
 # Looked up here, before a hand-in is loaded, so that one which rebinds `jax.grad` or `jax.random.normal` does not change what
 # a request asks for. That alone guarantees nothing, since student code shares this process and can reach this table too:
@@ -77,13 +78,12 @@ def export_request(
         return [_array(leaf) for leaf in leaves]
 
     arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
-    traced = _trace(flat, arguments)
+    first = _trace_unheard(flat, arguments) if twice else None
     if twice:
-        with silence():  # what it prints is heard once, from the first trace, which may end in an error
-            jax.clear_caches()  # so that nothing is reused of the first trace, nor of an earlier request's
-            again = _trace(flat, arguments)
-        if structures[0] != structures[1] or not _same(traced, again):
-            raise Impure(IMPURE_FIX)
+        jax.clear_caches()  # so that nothing is reused of the first trace, nor of an earlier request's
+    traced = _trace(flat, arguments)
+    if first is not None and (structures[0] != structures[1] or not _same(first, traced)):
+        raise Impure(IMPURE_FIX)
     _compat.check_key_reuse(traced)
     _refuse_callbacks(traced)
     call = jax.jit(_compat.jaxpr_as_fun(traced), keep_unused=True)
@@ -100,6 +100,17 @@ def silence() -> Iterator[None]:
         contextlib.redirect_stderr(nowhere),
     ):
         yield
+
+
+def _trace_unheard(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> _compat.ClosedJaxpr:
+    """A trace whose prints are heard only if it ends in an error: the next one prints all of them again."""
+    held = Printed()
+    try:
+        with contextlib.redirect_stdout(held), contextlib.redirect_stderr(held):
+            return _trace(flat, arguments)
+    except BaseException:
+        print(held.text(), end="")
+        raise
 
 
 def _trace(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> _compat.ClosedJaxpr:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import io
 import linecache
 import os
 import sys
@@ -24,8 +23,8 @@ from aidl_jax.errors import ProtocolError
 from aidl_jax.exercise import plain
 from aidl_jax.grade import explain, extract, protocol
 from aidl_jax.grade.explain import AnswerError, Impure
+from aidl_jax.grade.printed import Printed
 
-MAX_PRINTED = 4_000
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of one answer, or of one yielded value
 REMEMBERS = (
     "Let it depend on its arguments alone: make what it collects in anew inside the function, not in a global variable "
@@ -35,23 +34,6 @@ PLAIN_DATA = (
     "It can return None, numbers, strings, bytes, NumPy arrays, and lists, tuples, sets and dicts of them; `list(...)` "
     "makes a list of what a `for` loop can go through."
 )
-
-
-class Printed(io.StringIO):
-    """What student code prints: its first 4,000 characters; the rest is counted, not kept."""
-
-    dropped = 0
-
-    def write(self, text: str) -> int:
-        room = MAX_PRINTED - self.tell()
-        super().write(text[:room])
-        self.dropped += max(len(text) - room, 0)
-        return len(text)
-
-    def text(self) -> str:
-        """What was kept, with a line on what was not."""
-        kept = explain.encodable(self.getvalue())
-        return kept + (f"\n... and {self.dropped:,} more characters" if self.dropped else "")
 
 
 class Module:

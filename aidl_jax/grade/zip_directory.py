@@ -57,8 +57,13 @@ def announced(file: IO[bytes]) -> Iterator[tuple[int, int]]:
     if at is None:
         return
     _, _, _, _, entries, size, _, _ = END.unpack_from(tail, at)
-    yield entries, size
-    before = begin + at - LOCATOR.size
+    large = list(_announced_by_zip64(file, begin + at - LOCATOR.size))
+    if not large or (entries, size) != (0xFFFF, 0xFFFFFFFF):  # which say: look into the other record
+        yield entries, size
+    yield from large
+
+
+def _announced_by_zip64(file: IO[bytes], before: int) -> Iterator[tuple[int, int]]:
     locator = _at(file, before, LOCATOR.size)
     if locator.startswith(b"PK\6\7") and len(locator) == LOCATOR.size:
         for place in (before - END64.size, LOCATOR.unpack(locator)[2]):  # which of the two depends on Python's version

@@ -14,7 +14,16 @@ from aidl_jax.data import Dataset
 from aidl_jax.errors import TrainError
 from aidl_jax.train.state import TrainState
 
-__all__ = ["Place", "check_same_place", "find_device", "put_batch", "put_beside", "put_state", "stack"]
+__all__ = [
+    "Place",
+    "check_same_place",
+    "find_device",
+    "is_on_one_device",
+    "put_batch",
+    "put_beside",
+    "put_state",
+    "stack",
+]
 
 Place: TypeAlias = str | jax.Device | Mesh | None
 
@@ -85,6 +94,11 @@ def stack(block: list[Any]) -> Any:
 
 
 _stack_there = jax.jit(lambda block: jax.tree.map(lambda *leaves: jnp.stack(leaves), *block))
+
+
+def is_on_one_device(state: TrainState) -> bool:
+    """Whether arrays can be put where the state is."""
+    return isinstance(state.step, jax.Array) and len(state.step.devices()) == 1
 
 
 def put_beside(state: TrainState, arrays: Any) -> Any:

@@ -12,14 +12,21 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from aidl_jax.data import DataIterator, Dataset
 from aidl_jax.data.elements import Element
 from aidl_jax.data.in_memory import row_numbers
 from aidl_jax.data.stage import INFINITE, Origin
 from aidl_jax.errors import TrainError
-from aidl_jax.train.devices import Place, check_same_place, put_batch, put_beside, put_state, stack
+from aidl_jax.train.devices import (
+    Place,
+    check_same_place,
+    is_on_one_device,
+    put_batch,
+    put_beside,
+    put_state,
+    stack,
+)
 from aidl_jax.train.guards import Watch, check_alive, check_apart, check_let_go, name_of
 from aidl_jax.train.state import TrainState
 from aidl_jax.train.steps import (
@@ -43,7 +50,8 @@ class Moment:
         before: steps done at the last moment: one less, or a block less.
         steps: how many will be done.
         metrics: of the last step, on the device: reading one waits for the step.
-        batches: the iterator; its state belongs to this step.
+        batches: the iterator, for its state, which belongs to this step. Where fused batches are gathered on the device it gives row
+            numbers.
         last: whether this is the end.
         again: whether this moment was told before: where the data end before the steps do, hooks are called once more, with `last`.
         waited: seconds that the loop has waited for batches so far, by the host's clock.
@@ -113,7 +121,7 @@ def fit(
     check_same_place(dataset, state, device)
     state = put_state(state, device)
     done = int(state.step)
-    arrays, batches = _open(dataset, position, resident=fuse > 1 and not isinstance(device, Mesh))
+    arrays, batches = _open(dataset, position, resident=1 < fuse <= steps - done and is_on_one_device(state))
     advance = _make_gathering(step, fuse, arrays, state) if arrays is not None else _make_advance(step, fuse, device)
     watch = Watch(check_every, _locator(dataset, position, done))
     waited, moment = 0.0, None

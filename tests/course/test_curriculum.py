@@ -181,8 +181,16 @@ def test_a_session_notebook_can_share_one_namespace(course: str, session: str) -
         definitions = [s for s in found.statements if task in s.defines]
         assert [type(s.node) for s in definitions] == [ast.FunctionDef], f"{task} is defined once"
         for used in {name for number in found.needed[task] for name in found.statements[number].defines}:
-            meanings = {s.text for s in found.statements if used in s.defines}
+            meanings = {meaning(s, used) for s in found.statements if used in s.defines}
             assert len(meanings) == 1, f"{task} uses {used}, which means more than one thing in this session"
+
+
+def meaning(statement: Any, name: str) -> str:
+    """What a statement makes of a name: of an import of many names its part, else all of it."""
+    if not isinstance(statement.node, ast.ImportFrom):
+        return statement.text
+    (alias,) = (one for one in statement.node.names if name == (one.asname or one.name))
+    return f"from {statement.node.module} import {ast.unparse(alias)}"
 
 
 # What is handed in

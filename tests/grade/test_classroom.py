@@ -124,6 +124,17 @@ def test_what_many_have_in_common_is_compiled_before_and_only_where_it_pays(
     assert compiled == [], "all were in the journal"
 
 
+def test_a_class_is_graded_where_the_courses_own_answers_fail(
+    run: ClassRun, checked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: Any) -> dict[str, bytes]:
+        raise RuntimeError("the runner ended")
+
+    monkeypatch.setattr(classroom, "known_functions", fails)
+    students = [hand_in(f"student{n}", f"text {n}") for n in range(classroom.WORTH_KNOWING)]
+    assert all(one.records[LINES].points == 2 for one in run.grade(students))
+
+
 def test_what_the_grader_could_not_grade_is_tried_again(run: ClassRun, checked: list[str]) -> None:
     run.grade([hand_in("ada", "ungraded"), hand_in("bela", "broken")])
     run.grade([hand_in("ada", "ungraded"), hand_in("bela", "broken")])

@@ -519,6 +519,11 @@ def test_answered(name: str, text: str | None, expected: list[str]) -> None:
     assert answered(document(name, text), EXERCISES) == expected
 
 
+@pytest.mark.parametrize("name", ["..py", ".-2.py", "-.py", "a/..py"])
+def test_a_name_that_is_hardly_one_is_read(name: str) -> None:
+    assert answered(document(name, "x = 1\n"), EXERCISES) == []
+
+
 def test_a_file_that_could_be_either() -> None:
     both = document("answer.py", "def predict(): pass\ndef shuffle(): pass\n")
     expected = (

@@ -28,7 +28,7 @@ from aidl_jax.exercise import (
     value,
 )
 from aidl_jax.grade import children
-from aidl_jax.grade.children import Start
+from aidl_jax.grade.children import GraderFault, Start
 from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.failures import MAX_TEXT
 from aidl_jax.grade.judge import judge
@@ -422,6 +422,28 @@ def test_equal_functions_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sent.count(("runner", "run")) == 2
 
 
+def test_what_is_known_and_cannot_be_loaded_is_no_fault_of_the_answer() -> None:
+    exercise, text = make_exercise(), "def total(y):\n    return y * 2\n"
+    with Session([Cell("answer.py", text)], exercise) as session:
+        value(Student(exercise.tasks, session).total(np.float32([1, 2])))
+        (name,) = session.evidence
+    with (
+        Session([Cell("answer.py", text)], exercise, known={name: b"no executable"}) as session,
+        pytest.raises(GraderFault, match="what an equal function was compiled to cannot be loaded"),
+    ):
+        value(Student(exercise.tasks, session).total(np.float32([1, 2])))
+
+
+def test_prints_are_heard_in_every_question() -> None:
+    exercise = make_exercise()
+    text = "import jax\n@jax.jit\ndef inner(y):\n    print('seen', y.shape)\n    return y\n"
+    text += "def total(y):\n    return inner(y)\ndef scale(x, factor):\n    return inner(x)\n"
+    with Session([Cell("answer.py", text)], exercise) as session:
+        student, x = Student(exercise.tasks, session), np.float32([1, 2])
+        value(student.total(x)), value(student.scale(x, static(1)))
+        assert [one.printed for one in session.log] == ["seen (2,)\n"] * 2
+
+
 def test_what_is_known_is_not_compiled_again() -> None:
     exercise, x = make_exercise(), np.float32([1, 2, 3, 4])
 
@@ -723,7 +745,7 @@ def test_a_forged_load_fails_and_never_passes(monkeypatch: pytest.MonkeyPatch, a
             "The process that ran `scale` ended",
         ),
         ({"compile": TimedOut("late")}, "timeout", "`scale` takes longer than 10 seconds to compile."),
-        ({"compile": Died("x", given="x", last_words="")}, "malformed", "reading it ended"),
+        ({"compile": Died("x", given="x", last_words="")}, "malformed", "compiling it ended"),
         ({"run": TimedOut("late")}, "timeout", "`scale` did not come to an end within 10 seconds."),
     ],
 )

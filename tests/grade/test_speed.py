@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from aidl_jax import cli
-from aidl_jax.exercise import Exercise, Hints, Student, drain, require, static
+from aidl_jax.exercise import Exercise, Failure, Hints, Student, drain, require, static
 from aidl_jax.exercise.course import open_course
 from aidl_jax.exercise.requests import Transcript, iterate
 from aidl_jax.grade import classroom, speed
@@ -119,6 +119,15 @@ def test_what_is_slow_is_asked_less_often(clock: Stopwatch) -> None:
     own, other = Answers(made, clock, [5.0]), Answers(made, clock, [4.0])
     assert speed._in_turn(made.measure, own, other) == Speed("numbers", 2.0, 2.5)  # type: ignore[arg-type]
     assert own.asked == other.asked == 2
+
+
+def test_who_gives_less_is_not_measured(clock: Stopwatch) -> None:
+    made = exercise()
+    assert made.measure is not None
+    own, other = Answers(made, clock, [0.1]), Answers(made, clock, [1.0])
+    own.iterate = lambda request, limit: Transcript([("yield", 1), ("end",)])  # type: ignore[method-assign]
+    with pytest.raises(Failure, match=r"it gave \[1\] where the course's own answer gave \[5\]"):
+        speed._in_turn(made.measure, own, other)  # type: ignore[arg-type]
 
 
 def test_an_answer_is_measured_in_processes_of_its_own() -> None:
@@ -229,7 +238,7 @@ def test_a_table_is_written_where_there_is_something_to_tell(tmp_path: Path, uns
     write_results(tmp_path, make_class(speeds, unsafe), [])
     first, *rows = (tmp_path / "speeds.csv").read_text().splitlines()[unsafe:]
     assert first == "exercise,rank,student,unit,per_second,reference_per_second,ratio,problem"
-    assert rows == [f"{NAME},1,bo,numbers,999,500,1.998,", f"{NAME},2,cy,numbers,,,,'=it hung"]
+    assert rows == [f"{NAME},1,bo,numbers,999,500,1.998,", f"{NAME},,cy,numbers,,,,'=it hung"]
     assert json.loads((tmp_path / "timings.json").read_text())["speeds"]["bo"] == {NAME: dataclasses.asdict(SLOW)}
     assert not any("999" in path.read_text() for path in (tmp_path / "records").iterdir())
     write_results(tmp_path, make_class({}, unsafe), [])

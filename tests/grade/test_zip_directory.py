@@ -58,6 +58,15 @@ def test_a_list_that_is_too_long() -> None:
     )
 
 
+def test_the_short_record_may_point_to_the_long_one() -> None:
+    data = bytearray(zipped(3, large=True))
+    struct.pack_into("<2H2L", data, data.rindex(b"PK\5\6") + 8, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+    assert len(zipfile.ZipFile(io.BytesIO(data)).infolist()) == 3
+    refuse_long_directory("a.zip", io.BytesIO(data), 3)
+    with pytest.raises(HandInError):  # where there is no long one
+        refuse_long_directory("a.zip", io.BytesIO(data[data.rindex(b"PK\5\6") :]), 3)
+
+
 def longer_list(data: bytearray) -> None:
     """Says the list is as long as the file, of one entry."""
     end = data.rindex(b"PK\5\6")

@@ -58,6 +58,12 @@ def test_batches_gathered_on_the_device_are_the_batches(monkeypatch):
     assert gathered == [3, 3, 3] and states[True] == states[False] != []
 
 
+def test_a_state_whose_step_is_numpys_is_trained_all_the_same():
+    batches = data.from_tensor_slices((X, Y)).batch(16, drop_remainder=True).repeat()
+    state = new_state()._replace(step=np.int32(0))
+    assert int(fit(STEP, state, batches, steps=4, fuse=2).step) == 4
+
+
 @pytest.mark.parametrize("fuse", [1, 4])
 def test_a_run_in_two_parts_is_one_run(fuse):
     whole = fit(STEP, new_state(), BATCHES, steps=19, fuse=fuse)
