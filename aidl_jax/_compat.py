@@ -54,6 +54,7 @@ __all__ = [
     "parse_module",
     "place",
     "rule_written_outside_jax",
+    "share_context",
     "source_frames",
     "symbols",
     "trace_state",
@@ -142,13 +143,15 @@ def traced_at(error: Any, source_info: Any) -> Any:
 
 def parse_module(serialized: bytes) -> Any:
     """The MLIR module inside an exported function (`Exported.mlir_module_serialized`)."""
-    return _stablehlo.deserialize_portable_artifact(_context(), serialized)
+    return _stablehlo.deserialize_portable_artifact(_mlir.make_ir_context(), serialized)
 
 
-@functools.cache
-def _context() -> Any:
-    """Where modules are parsed into; making one takes longer than parsing."""
-    return _mlir.make_ir_context()
+def share_context() -> None:
+    """From now on JAX makes one MLIR context in this process, not two for each export: that takes as long as all the rest of a small one.
+
+    For a short-lived process of one thread, since what a context has once seen stays in it.
+    """
+    _mlir.make_ir_context = functools.cache(_mlir.make_ir_context)
 
 
 def import_the_compiler() -> None:

@@ -101,5 +101,6 @@ class Runner:
 def main() -> None:
     """Serves on the pipes this process was started with."""
     source, sink = private_pipes()
+    _compat.share_context()
     jax.jit(lambda x: x + 1).lower(np.float32(0)).compile()  # starts the compiler while the worker is still loading
     Runner().serve(source, sink)

@@ -299,6 +299,9 @@ def main() -> None:
     import jax  # before the first message, so that the start-ups of both processes overlap
     import jax.export
 
+    from aidl_jax import _compat
+
+    _compat.share_context()
     for name in ("print", "callback", "breakpoint"):  # they would not survive export
         setattr(jax.debug, name, lambda *args, **kwargs: None)
     sys.modules["aidl_jax.course"] = None  # type: ignore[assignment]  # importing it raises ImportError
