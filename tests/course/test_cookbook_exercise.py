@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from solved import solved
 
-from aidl_jax.exercise.course import open_course
-from aidl_jax.grade.extract import Cell, extract
 from aidl_jax.train.cookbook import error_gaps
 from aidl_jax.train.cookbook_reports import StartReport
 from aidl_jax.train.diagnosis import Timings, diagnose
@@ -24,14 +23,7 @@ NUMBERS = {"model": 1, "transfer": 2, "preprocessing": 3, "disk": 4}
 MEASURED = [dict(zip(NUMBERS, times, strict=True)) for times in itertools.permutations((0.003, 0.012, 0.02, 0.041))]
 
 
-@functools.cache
-def solution() -> dict[str, Any]:
-    """The functions that the solution's file defines, without its experiments."""
-    course = open_course()
-    cell = Cell("solution.py", course.solution(NAME).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    exec(extract([cell], course.exercise(NAME).tasks).text(), found)
-    return found
+solution = functools.partial(solved, NAME)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 1000])

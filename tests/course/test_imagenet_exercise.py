@@ -6,17 +6,17 @@ import functools
 import io
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from solved import solved
 
 from aidl_jax import data
 from aidl_jax.course import _photographs as photographs
 from aidl_jax.exercise.course import open_course
 from aidl_jax.grade.children import Start
-from aidl_jax.grade.extract import Cell, extract
+from aidl_jax.grade.extract import Cell
 from aidl_jax.grade.judge import judge
 from aidl_jax.grade.process import Processes
 from aidl_jax.grade.session import Session
@@ -25,14 +25,7 @@ NAME = "s06_full_model/imagenet"
 SIDE = 12
 
 
-@functools.cache
-def solution() -> dict[str, Any]:
-    """The functions that the solution's file defines, without its measurements and plots."""
-    course = open_course()
-    cell = Cell("solution.py", course.solution(NAME).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    exec(extract([cell], course.exercise(NAME).tasks).text(), found)
-    return found
+solution = functools.partial(solved, NAME)
 
 
 def files(root: Path) -> Path:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from solved import solved
 
 from aidl_jax import serve
-from aidl_jax.exercise.course import open_course
-from aidl_jax.grade.extract import Cell, extract
 
 NAME = "s06_full_model/inference"
 RANDOM = np.random.default_rng(0)
@@ -19,14 +18,7 @@ IMAGES = RANDOM.integers(0, 256, (7, 4, 3)).astype(np.int32)
 PARAMS = {"w": RANDOM.normal(size=(12, 5)).astype(np.float32), "b": RANDOM.normal(size=5).astype(np.float32)}
 
 
-@functools.cache
-def solution() -> dict[str, Any]:
-    """The functions that the solution's file defines, without its training and plots."""
-    course = open_course()
-    cell = Cell("solution.py", course.solution(NAME).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    exec(extract([cell], course.exercise(NAME).tasks).text(), found)
-    return found
+solution = functools.partial(solved, NAME)
 
 
 def test_statistics_are_those_of_scikit_learn() -> None:

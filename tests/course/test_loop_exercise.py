@@ -12,23 +12,14 @@ import numpy as np
 import optax
 import pytest
 from sklearn.metrics import accuracy_score
-
-from aidl_jax.exercise.course import open_course
-from aidl_jax.grade.extract import Cell, extract
+from solved import solved
 
 NAME = "s04_training/loop"
 RANDOM = np.random.default_rng(0)
 X, Y = RANDOM.normal(size=(40, 6)).astype(np.float32), RANDOM.integers(0, 3, 40).astype(np.int32)
 
 
-@functools.cache
-def solution() -> dict[str, Any]:
-    """The functions that the solution's file defines, without its training and plots."""
-    course = open_course()
-    cell = Cell("solution.py", course.solution(NAME).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    exec(extract([cell], course.exercise(NAME).tasks).text(), found)
-    return found
+solution = functools.partial(solved, NAME)
 
 
 def new_params() -> Any:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-
-from aidl_jax.exercise.course import open_course
-from aidl_jax.grade.extract import Cell, extract
+from solved import solved
 
 NAME = "s04_training/losses"
 
 
-@functools.cache
-def solution() -> dict[str, Any]:
-    """The functions that the solution's file defines, without its training and plots."""
-    course = open_course()
-    cell = Cell("solution.py", course.solution(NAME).read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    exec(extract([cell], course.exercise(NAME).tasks).text(), found)
-    return found
+solution = functools.partial(solved, NAME)
 
 
 @pytest.mark.parametrize("scale", [0, 1, 100, 1e4, 1e30])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
+from solved import solved
 from tensorboardX import SummaryWriter
 
 from aidl_jax.exercise import Draw
@@ -31,13 +32,7 @@ IMAGES = jnp.linspace(-1, 1, 2 * 4 * 4).reshape(2, 4, 4, 1)
 TARGETS = jnp.ones((2, 4, 4, 2))
 
 
-@functools.cache
-def solution() -> dict[str, Any]:
-    """What the solution's file defines of the tasks, and the lesson's `twice`."""
-    text = open_course().solution(NAME).read_text(encoding="utf-8")
-    found: dict[str, Any] = {}
-    exec(extract([Cell("solution.py", text)], [*open_course().exercise(NAME).tasks, "twice"]).text(), found)
-    return found
+solution = functools.partial(solved, NAME, "twice")
 
 
 def test_the_checks_convolution_is_that_of_scipy() -> None:
