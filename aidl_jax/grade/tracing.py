@@ -78,11 +78,11 @@ def export_request(
         return [_array(leaf) for leaf in leaves]
 
     arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
-    first = _trace_unheard(flat, arguments) if twice else None
     if twice:
+        first = _trace_unheard(flat, arguments)
         jax.clear_caches()  # so that nothing is reused of the first trace, nor of an earlier request's
     traced = _trace(flat, arguments)
-    if first is not None and (structures[0] != structures[1] or not _same(first, traced)):
+    if twice and (structures[0] != structures[1] or not _same(first, traced)):
         raise Impure(IMPURE_FIX)
     _compat.check_key_reuse(traced)
     _refuse_callbacks(traced)
