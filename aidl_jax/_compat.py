@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
 import importlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax._src import core as _core
+from jax._src import xla_bridge as _xla_bridge
 from jax._src.interpreters import mlir as _mlir
 from jax._src.state.types import AbstractRef as _AbstractRef
 from jax.experimental import serialize_executable
@@ -44,8 +47,8 @@ __all__ = [
     "executable",
     "executable_bytes",
     "export_platform",
+    "get_ready_to_fork",
     "holds_jaxpr",
-    "import_the_compiler",
     "ir",
     "is_reference",
     "is_zero_gradient",
@@ -149,22 +152,45 @@ def parse_module(serialized: bytes) -> Any:
 def share_context() -> None:
     """From now on JAX makes one MLIR context in this process, not two for each export: that takes as long as all the rest of a small one.
 
-    For a short-lived process of one thread, since what a context has once seen stays in it.
+    For a short-lived process of one thread, since what a context has once seen stays in it. May be called again.
     """
-    _mlir.make_ir_context = functools.cache(_mlir.make_ir_context)
+    if not hasattr(_mlir.make_ir_context, "cache_info"):
+        _mlir.make_ir_context = functools.cache(_mlir.make_ir_context)
 
 
-def import_the_compiler() -> None:
-    """Imports what JAX imports only when it first exports or compiles something, a sixth of a second's worth."""
+def get_ready_to_fork() -> None:
+    """Does what JAX does once in a process, as far as it can be done without a thread: a fork has it done already.
+
+    That is a fifth of what a small hand-in costs: imports, the MLIR context, the search for plugins, first traces, and what the first
+    exception of a C++ library looks up. The backend is not started, and nothing of what was traced stays in a cache.
+    """
     for name in ("jaxlib.mlir.dialects.mhlo", "jaxlib.mlir.dialects.builtin", "scipy.linalg.cython_lapack"):
         importlib.import_module(name)
+    share_context()
+    with contextlib.suppress(KeyError):
+        ir.Module.parse("module {}", _mlir.make_ir_context()).operation.attributes["none"]
+    _xla_bridge._discover_and_register_pjrt_plugins()
+    matrix, vector = jax.ShapeDtypeStruct((3, 3), "float32"), jax.ShapeDtypeStruct((3,), "float32")
+    for _ in range(3):  # Python's interpreter adapts to what it has run a few times
+        jax.make_jaxpr(jax.vmap(jax.grad(_descent), (None, 0)))(vector, matrix)
+        jax.clear_caches()
 
 
-def compile_quickly(lowered: jax.stages.Lowered, loops: bool) -> jax.stages.Compiled:
-    """Compiles in half the time or less what is run a few times; a function with a loop to faster code than one without."""
+def _descent(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Some of what most answers are made of."""
+
+    def step(at: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        loss, slope = jax.value_and_grad(lambda x: jnp.mean((jnp.exp(x) @ y - 1) ** 2))(at)
+        return at - 0.1 * slope, loss
+
+    return jnp.sum(jax.lax.scan(step, x, None, length=2)[0])
+
+
+def compile_quickly(lowered: jax.stages.Lowered, long: bool) -> jax.stages.Compiled:
+    """Compiles in half the time or less what is run a few times; a function that takes long to faster code than another."""
     return lowered.compile(
         {
-            "xla_backend_optimization_level": int(loops),
+            "xla_backend_optimization_level": int(long),
             "xla_cpu_use_fusion_emitters": False,
             "xla_cpu_parallel_codegen_split_count": 1,
         }

@@ -48,7 +48,9 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--explain", nargs=2, metavar="STUDENT TASK", help="Replay one verdict, with its inputs.")
 @click.option("--seed", type=click.IntRange(0), help="Of the hidden inputs; drawn and recorded without it.")
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Hand-ins at a time; as many as there are cores, and memory, without it."
+    "--jobs",
+    type=click.IntRange(1),
+    help="Hand-ins at a time; one more than there are cores, as memory allows, without it.",
 )
 @click.option("--replace", is_flag=True, help="Grade anew what an earlier run has graded.")
 @click.option("--speed/--no-speed", default=True, help="Measure how fast answers are, where an exercise asks for it.")
@@ -145,15 +147,16 @@ def _seed(out: Path, asked: int | None) -> int:
 
 
 def _jobs() -> int:
-    """As many as there are cores, and as there is memory for, should each use all that one process may."""
+    """One more than there are cores, since each waits for its processes to start and end; as many as there is memory for,
+    should each use all that one process may."""
     from aidl_jax.grade.sandbox import Limits
 
     free = None
     with contextlib.suppress(OSError, StopIteration):  # it stands there on Linux alone
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
-    cores = os.cpu_count() or 1
-    return cores if free is None else max(1, min(cores, free // Limits().memory))
+    most = (os.cpu_count() or 1) + 1
+    return most if free is None else max(1, min(most, free // Limits().memory))
 
 
 def _graded(run: ClassRun, hand_ins: Sequence[HandIn]) -> list[Graded]:

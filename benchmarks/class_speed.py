@@ -113,8 +113,8 @@ def against_all(beside: Mapping[str, float], hand_ins: int, ours: float) -> None
 def all_ways(given: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Any]]:
     """What is asked for, by name; of what is not installed here it is said."""
     ours = {
-        "aidl": lambda: AidlGrade(folder / "aidl", os.cpu_count() or 1),
-        "one": lambda: AidlGrade(folder / "one", 1),
+        "aidl": lambda: AidlGrade(folder / "aidl"),
+        "one": lambda: AidlGrade(folder / "one", "--jobs", "1"),
         "fresh": lambda: AidlCheck(folder / "fresh"),
     }
     for name in given.only:
@@ -143,9 +143,9 @@ def samples(answers: Answers, size: int) -> Iterator[Answers]:
 class AidlGrade:
     """`aidl grade`, through the sandbox."""
 
-    def __init__(self, folder: Path, jobs: int) -> None:
-        self.folder, self.jobs = folder, jobs
-        self.title = f"`aidl grade --jobs {jobs}`"
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.options = folder, options
+        self.title = " ".join(["`aidl grade", *options]) + "`"
 
     def prepare(self, answers: Answers) -> None:
         """Puts the hand-ins into a folder of their own; nothing is graded there yet."""
@@ -157,8 +157,10 @@ class AidlGrade:
 
     def grade(self) -> None:
         """Grades what was prepared, or grades it again: this is what is timed."""
-        options = ["--out", str(self.folder / "out"), "--exercise", NAME, "--seed", str(SEED), "--jobs", str(self.jobs)]
-        subprocess.run([*AIDL, "grade", str(self.folder / "class"), *options], check=True, stdout=subprocess.DEVNULL)
+        options = ["--out", str(self.folder / "out"), "--exercise", NAME, "--seed", str(SEED)]
+        subprocess.run(
+            [*AIDL, "grade", str(self.folder / "class"), *options, *self.options], check=True, stdout=subprocess.DEVNULL
+        )
 
     def points(self, answers: Answers) -> Points:
         """What it gave to each student."""
@@ -206,12 +208,12 @@ def by_size(answers: Answers, sizes: Sequence[int], folder: Path) -> dict[int, f
     """Classes of several sizes, each graded twice; seconds a hand-in, by size. Beyond all distinct hand-ins they come again."""
     found = {}
     possible = sum(task.points for task in open_course().exercise(NAME).tasks.values())
-    print("## The size of a class: `aidl grade` with as many jobs as cores\n")
+    print("## The size of a class: `aidl grade`, so many at a time as it chooses\n")
     print("| hand-ins | distinct | full marks | seconds | a hand-in | a minute | p50 s | p99 s | second run, s |")
     print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for size in sizes:
         some = named(list(itertools.islice(itertools.cycle(answers.values()), size)))
-        way = AidlGrade(folder / "size", os.cpu_count() or 1)
+        way = AidlGrade(folder / "size")
         way.prepare(some)
         first, each, again = timed(way.grade), way.seconds(), timed(way.grade)
         p50, p99 = each[len(each) // 2], each[min(len(each) * 99 // 100, len(each) - 1)]

@@ -7,6 +7,7 @@ does not count; a call is followed into the function it calls, a composite into 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ IGNORED_ATTRIBUTES = frozenset(
         "sdy.sharding_rule",
     ]
 )
+
+FEW_STEPS = 100  # of a loop, that are run sooner than they are compiled well
 
 
 def fingerprint(module: Any, calling: str = "") -> str:
@@ -85,6 +88,27 @@ def evidence(module: Any) -> dict[str, Any]:
         constant = max(constant, constant_bytes(operation))
         autodiff = autodiff or "transpose(jvp(" in str(operation.location)
     return {"operations": operations, "matrix_products": products, "constant_bytes": constant, "autodiff": autodiff}
+
+
+def loops_long(module: Any) -> bool:
+    """Whether a loop stands in it that is not known to end after a few steps."""
+    return any(_last_step(operation) > FEW_STEPS for operation in walk(module) if operation.name == "stablehlo.while")
+
+
+def _last_step(loop: Any) -> float:
+    """The integer that a loop's counter is compared with; infinite where it goes on until something else holds."""
+    *_, end = loop.regions[0].blocks[0].operations
+    compared = getattr(end.operands[0].owner, "operands", ()) if len(end.operands) else ()
+    return max((number for operand in compared if (number := _integer(operand.owner)) is not None), default=math.inf)
+
+
+def _integer(owner: Any) -> int | None:
+    """What the operation behind a value holds, if that is an integer."""
+    held: Any = _compat.attributes(owner).get("value") if hasattr(owner, "attributes") else None
+    if not isinstance(held, _compat.ir.DenseIntElementsAttr) or not held.is_splat:
+        return None
+    number = held.get_splat_value()
+    return int(number) if isinstance(number, _compat.ir.IntegerAttr) and number.type.width > 1 else None
 
 
 def walk(module: Any) -> Iterator[Any]:

@@ -280,10 +280,10 @@ def main(control: int) -> None:
 
 
 def import_all() -> None:
-    """Imports all that a worker or a runner will need."""
+    """Imports all that a worker or a runner will need, and does what each of them would do at its start."""
     for name in MODULES:
         importlib.import_module(name)
-    importlib.import_module("aidl_jax._compat").import_the_compiler()
+    importlib.import_module("aidl_jax._compat").get_ready_to_fork()
 
 
 def _keep(asked: dict[str, Any], files: Sequence[int]) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import queue
 import threading
 import time
@@ -11,8 +11,6 @@ from typing import Any
 from aidl_jax.errors import AidlError, ProtocolError
 from aidl_jax.grade import protocol
 from aidl_jax.grade.children import GraderFault, PlainChild, Role, Start
-
-WAITING_ANSWERS = 1  # that a process may be ahead of its questions; the rest waits in its pipe, at its own expense
 
 SEND_SECONDS = 30.0  # for a message to be read, which only code that wants to hold up the grader leaves lying
 
@@ -44,27 +42,30 @@ class Process:
 
     def __init__(self, role: Role, start: Start = PlainChild) -> None:
         self.role, self.waited = role, 0.0  # seconds, for its answers
+        self.sending = math.inf  # since when
         self.closed = threading.Event()
-        self.answers: queue.Queue[dict[str, Any] | BaseException] = queue.Queue(WAITING_ANSWERS)
+        self.answers: queue.SimpleQueue[dict[str, Any] | BaseException] = queue.SimpleQueue()
+        self.taken = threading.Semaphore(0)
         self.child = start(role)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def _read(self) -> None:
+        """Reads an answer once the one before was taken: what is ahead of its questions waits in the pipe, at its own expense."""
         while not self.closed.is_set():
-            answer: dict[str, Any] | BaseException
             try:
-                answer = protocol.read_message(self.child.stdout)
+                self.answers.put(protocol.read_message(self.child.stdout))
             except (EOFError, ProtocolError, OSError, ValueError) as error:
-                answer = error
-            while not self.closed.is_set():
-                try:
-                    self.answers.put(answer, timeout=0.2)
-                    break
-                except queue.Full:
-                    continue
-            if isinstance(answer, BaseException):
+                self.answers.put(error)
                 return
+            self.taken.acquire()
+
+    def _watch(self) -> None:
+        """Kills a process that does not read what is sent to it."""
+        while not self.closed.wait(1.0):
+            if time.monotonic() - self.sending > SEND_SECONDS:
+                self.child.kill()
 
     def send(self, message: dict[str, Any]) -> None:
         """Sends one message.
@@ -72,14 +73,13 @@ class Process:
         Raises:
             Died: the process is gone, or does not read and was killed.
         """
-        unread = threading.Timer(SEND_SECONDS, self.child.kill)
-        unread.start()
+        self.sending = time.monotonic()
         try:
             protocol.write_message(self.child.stdin, message)
         except (OSError, ValueError) as error:
             raise self._died() from error
         finally:
-            unread.cancel()
+            self.sending = math.inf
 
     def receive(self, seconds: float) -> dict[str, Any]:
         """The next answer.
@@ -97,6 +97,7 @@ class Process:
             raise TimedOut(f"the {self.role} did not answer within {seconds:g} seconds") from None
         finally:
             self.waited += time.monotonic() - begin
+        self.taken.release()
         if isinstance(answer, ProtocolError):
             self.close()
             raise answer
@@ -129,12 +130,12 @@ class Process:
     def close(self) -> None:
         """Kills the process, with what it has started, and lets go of everything; may be called again."""
         self.closed.set()
+        self.taken.release()  # nobody will take what it has read
         self.child.close()
         self.reader.join(timeout=1.0)  # it ends with the pipe, unless a stray child still holds the other side
         if not self.reader.is_alive():
             self.child.drained()
-        with contextlib.suppress(queue.Full):  # whoever waits for an answer, in another thread, is told
-            self.answers.put_nowait(EOFError("closed"))
+        self.answers.put(EOFError("closed"))  # to whoever waits for an answer, in another thread
 
 
 class Deadline:
@@ -180,5 +181,7 @@ class Processes:
     def close(self) -> None:
         """Ends both, for good."""
         self.closed = True
+        self.worker.child.kill()
+        self.runner.child.kill()  # so that both end at the same time
         self.worker.close()
         self.runner.close()

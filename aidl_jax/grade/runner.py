@@ -21,11 +21,11 @@ from aidl_jax.grade.worker import private_pipes
 
 
 class Loaded(NamedTuple):
-    """A function that was taken in: how it is called, on what, and whether a loop stands in it."""
+    """A function that was taken in: how it is called, on what, and whether a long loop stands in it."""
 
     exported: jax.export.Exported
     arguments: list[jax.ShapeDtypeStruct]
-    loops: bool
+    long: bool
 
 
 class Runner:
@@ -75,16 +75,15 @@ class Runner:
             return {"refused": refused}
         name = fingerprint.fingerprint(module, f"{specs} {exported.module_kept_var_idx}")
         arguments = [jax.ShapeDtypeStruct(tuple(shape), np.dtype(dtype)) for shape, dtype in specs]
-        loops = any(operation.name == "stablehlo.while" for operation in fingerprint.walk(module))
-        self.loaded.setdefault(name, Loaded(exported, arguments, loops))
+        self.loaded.setdefault(name, Loaded(exported, arguments, fingerprint.loops_long(module)))
         return {"function": name, "evidence": fingerprint.evidence(module)}
 
     def _compile(self, name: str, executable: bytes | None) -> dict[str, Any]:
-        exported, arguments, loops = self.loaded[name]
+        exported, arguments, long = self.loaded[name]
         if executable is not None:
             self.compiled[name] = _compat.executable(executable, len(arguments), len(exported.out_avals))
         else:
-            self.compiled[name] = _compat.compile_quickly(jax.jit(exported.call).lower(*arguments), loops)
+            self.compiled[name] = _compat.compile_quickly(jax.jit(exported.call).lower(*arguments), long)
         return {}
 
     def _read(self, events: bytes) -> dict[str, Any]:
@@ -102,5 +101,6 @@ def main() -> None:
     """Serves on the pipes this process was started with."""
     source, sink = private_pipes()
     _compat.share_context()
-    jax.jit(lambda x: x + 1).lower(np.float32(0)).compile()  # starts the compiler while the worker is still loading
+    first = jax.jit(lambda x: x + 1).lower(np.float32(0))
+    _compat.compile_quickly(first, long=False)  # starts the compiler while the worker is still loading
     Runner().serve(source, sink)

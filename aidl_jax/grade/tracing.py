@@ -81,13 +81,13 @@ def export_request(
     if twice:
         first = _trace_unheard(flat, arguments)
         jax.clear_caches()  # so that nothing is reused of the first trace, nor of an earlier request's
-    traced = _trace(flat, arguments)
+    fresh = _fresh(flat)
+    traced = _trace(fresh, arguments)
     if twice and (structures[0] != structures[1] or not _same(first, traced)):
         raise Impure(IMPURE_FIX)
     _compat.check_key_reuse(traced)
     _refuse_callbacks(traced)
-    call = jax.jit(_compat.jaxpr_as_fun(traced), keep_unused=True)
-    exported = jax.export.export(call, platforms=["cpu"])(*arguments)
+    exported = jax.export.export(jax.jit(fresh, keep_unused=True), platforms=["cpu"])(*arguments)  # JAX has its trace
     return bytes(exported.serialize(vjp_order=0)), structures[0]
 
 
@@ -107,18 +107,22 @@ def _trace_unheard(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeS
     held = Printed()
     try:
         with contextlib.redirect_stdout(held), contextlib.redirect_stderr(held):
-            return _trace(flat, arguments)
+            return _trace(_fresh(flat), arguments)
     except BaseException:
         print(held.text(), end="")
         raise
 
 
-def _trace(flat: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> _compat.ClosedJaxpr:
-    """Traces a fresh function, which JAX cannot know yet."""
+def _fresh(flat: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function as one that JAX cannot know yet."""
 
     def fresh(*inputs: jax.Array) -> Any:
         return flat(*inputs)
 
+    return fresh
+
+
+def _trace(fresh: Callable[..., Any], arguments: Sequence[jax.ShapeDtypeStruct]) -> _compat.ClosedJaxpr:
     traced = jax.make_jaxpr(fresh)(*arguments)
     _compat.check_leaks(traced)
     return traced

@@ -10,13 +10,14 @@ import contextlib
 import functools
 import importlib
 import linecache
+import math
 import os
 import sys
 import threading
-import time
 import traceback
 import types
 from collections.abc import Iterator
+from time import monotonic, sleep
 from typing import Any, BinaryIO
 
 from aidl_jax.errors import ProtocolError
@@ -82,16 +83,19 @@ class Worker:
         self.source, self.sink = source, sink
         self.module: Module | None = None
         self.variants: dict[str, dict[str, Any]] = {}
+        self.labels: set[str] = set()
+        self.deadline = math.inf
         self.sending = threading.Lock()
 
     def serve(self) -> None:
         """Answers until the judge closes the pipe."""
+        threading.Thread(target=self._watch, args=(threading.get_ident(),), daemon=True).start()
         while True:
             try:
                 message = protocol.read_message(self.source)
             except EOFError:
                 return
-            watchdog = self._watch(message)
+            self.deadline = monotonic() + message["seconds"]
             printed = Printed()
             with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 try:
@@ -100,7 +104,7 @@ class Worker:
                     raise
                 except BaseException as error:  # student code may raise anything
                     answer = {"error": self._explain(error)}
-            watchdog.cancel()
+            self.deadline = math.inf
             self._send({**answer, "printed": printed.text()})
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +134,7 @@ class Worker:
 
     def _load(self, message: dict[str, Any]) -> dict[str, Any]:
         cells = [extract.Cell(label, text) for label, text in message["cells"]]
+        self.labels = {cell.label for cell in cells}
         for cell in cells:  # so that a traceback can show its lines
             lines = [line + "\n" for line in extract.source_lines(cell.text)]
             linecache.cache[cell.label] = (len(cell.text), None, lines, cell.label)
@@ -231,37 +236,29 @@ class Worker:
             yield plain.unpack(reply["element"])
 
     def _explain(self, error: BaseException) -> dict[str, Any]:
-        return explain.explain(error, self.module.labels if self.module else set())
+        return explain.explain(error, self.labels)
 
     def _send(self, message: dict[str, Any]) -> None:
         with self.sending:
             protocol.write_message(self.sink, message)
 
-    def _watch(self, message: dict[str, Any]) -> threading.Timer:
-        """After the time limit: say which loop of the student's code is running, and end."""
-        main = threading.get_ident()
-        seconds = message["seconds"]
-
-        def end() -> None:
-            try:
-                frames = traceback.extract_stack(sys._current_frames()[main])
-                labels = self.module.labels if self.module else {cell[0] for cell in message.get("cells", [])}
-                line = None
-                with contextlib.suppress(SyntaxError):  # a cell with magics in it
-                    line = explain.endless_line([frame for frame in frames if frame.filename in labels])
-                self._send({"error": {**TIMED_OUT, "line": line, "seconds": seconds}, "printed": ""})
-            finally:
-                os._exit(3)
-
-        timer = threading.Timer(seconds, end)
-        timer.daemon = True
-        timer.start()
-        return timer
+    def _watch(self, main: int) -> None:
+        """Once a question's time is over: says which loop of the student's code is running, and ends."""
+        while monotonic() < self.deadline:
+            sleep(0.1)
+        try:
+            frames = traceback.extract_stack(sys._current_frames()[main])
+            line = None
+            with contextlib.suppress(SyntaxError):  # a cell with magics in it
+                line = explain.endless_line([frame for frame in frames if frame.filename in self.labels])
+            self._send({"error": {**TIMED_OUT, "line": line}, "printed": ""})
+        finally:
+            os._exit(3)
 
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(1.0)
+        sleep(1.0)
     os._exit(3)
 
 

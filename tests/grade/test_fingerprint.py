@@ -16,7 +16,7 @@ from jaxlib.mlir import ir
 from aidl_jax import _compat
 from aidl_jax.exercise.expressions import Student, static
 from aidl_jax.exercise.requests import lower
-from aidl_jax.grade.fingerprint import evidence, fingerprint
+from aidl_jax.grade.fingerprint import evidence, fingerprint, loops_long
 from aidl_jax.grade.tracing import export_request
 
 X, Y = np.float32([1, 2, 3]), np.float32([4, 5, 6])
@@ -128,6 +128,28 @@ def test_loops_do_not_depend_on_names_or_places() -> None:
         return jax.lax.scan(lambda c, e: body(c, e), u, v)
 
     assert mark(one) == mark(two)
+
+
+LOOPS: dict[str, tuple[Any, bool]] = {
+    "a few steps": (lambda x: jax.lax.scan(lambda c, _: (c * 2, None), x, None, length=7)[0], False),
+    "many steps": (lambda x: jax.lax.fori_loop(0, 300, lambda i, c: c + i, x), True),
+    "few, and many": (lambda x: LOOPS["many steps"][0](LOOPS["a few steps"][0](x)), True),
+    "many in each of a few": (lambda x: jax.lax.fori_loop(0, 3, lambda _, c: LOOPS["many steps"][0](c), x), True),
+    "as many as it is told": (lambda x: jax.lax.fori_loop(0, x[0].astype(int), lambda i, c: c + i, x), True),
+    "until something holds": (lambda x: jax.lax.while_loop(lambda c: c[0] < 9, lambda c: c * 2, x), True),
+    "until it is told": (
+        lambda x: jax.lax.while_loop(lambda c: c[0], lambda c: (c[1][0] < 9, c[1] * 2), (True, x))[1],
+        True,
+    ),
+    "no loop": (jnp.sin, False),
+}
+
+
+@pytest.mark.oldest
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_is_long_unless_it_is_known_to_be_short(name: str) -> None:
+    function, long = LOOPS[name]
+    assert loops_long(module_of(function, X)) is long
 
 
 @pytest.mark.oldest

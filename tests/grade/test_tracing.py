@@ -282,6 +282,18 @@ class Box:
     pass
 
 
+@pytest.mark.oldest
+def test_what_is_exported_is_the_second_trace_and_no_third() -> None:
+    traces = []
+
+    def f(x: Any) -> Any:
+        traces.append(x)
+        return x + 1 if len(traces) < 3 else x - 1
+
+    np.testing.assert_array_equal(ask_f(f, X), X + 1)
+    assert len(traces) == 2
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
