@@ -58,12 +58,10 @@ def main() -> None:
     about = ", ".join(f"{name} {version}" for name, version in versions().items())
     print(f"# The speed of grading a class\n\n{about}; {platform.machine()}, {os.cpu_count()} cores.\n")
     with tempfile.TemporaryDirectory() as folder:
-        beside = beside_others(given, answers, Path(folder))
+        beside_others(given, answers, Path(folder))
         if "aidl" in given.only:
             sizes = {size for size in (10, given.hand_ins, 10 * given.hand_ins) if size <= given.most}
-            found = by_size(answers, sorted(sizes), Path(folder))
-            if given.hand_ins in found:
-                against_all(beside, given.hand_ins, found[given.hand_ins])
+            by_size(answers, sorted(sizes), Path(folder))
             in_detail(answers)
 
 
@@ -72,42 +70,34 @@ def named(modules: Sequence[str]) -> Answers:
     return {f"student{number:04}": module for number, module in enumerate(modules)}
 
 
-def beside_others(given: argparse.Namespace, answers: Answers, folder: Path) -> dict[str, float]:
-    """All ways on the same hand-ins, in turn; seconds a hand-in by the title of the way."""
+def beside_others(given: argparse.Namespace, answers: Answers, folder: Path) -> None:
+    """In every round: all ways on the same few hand-ins, then `aidl grade` on the whole class, where starting hardly counts."""
     ways = dict(all_ways(given, folder))
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in [*ways, "class"]}
     agreed: Counter[str] = Counter()
+    whole = AidlGrade(folder / "class")
     for sample in itertools.islice(samples(answers, given.sample), given.rounds):
         points = {}
         for name, way in ways.items():
             way.prepare(sample)
-            start = time.perf_counter()
-            way.grade()
-            seconds[name].append((time.perf_counter() - start) / len(sample))
+            seconds[name].append(timed(way.grade) / len(sample))
             points[name] = way.points(sample)
+        whole.prepare(answers)
+        seconds["class"].append(timed(whole.grade) / len(answers))
         for name in ways:
             agreed[name] += sum(points[name][student] == points[next(iter(ways))][student] for student in sample)
     print(f"## The same hand-ins: {given.rounds} rounds of {given.sample}, others in each round\n")
-    print("| way | seconds a hand-in, median of rounds | hand-ins a minute | times the first | same points |")
+    print(f"| way | seconds a hand-in | hand-ins a minute | times one of a class of {len(answers)} | same points |")
     print("|---|---:|---:|---:|---:|")
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    for name, each in medians.items():
-        same = f"{agreed[name]} of {given.rounds * given.sample}"
-        times = each / next(iter(medians.values()))
-        print(f"| {ways[name].title} | {each:.2f} | {60 / each:.1f} | {times:.1f} | {same} |", flush=True)
-    print("\nStarting counts. All but the first grade one hand-in after another; only `aidl grade` has a sandbox.\n")
-    return {ways[name].title: each for name, each in medians.items()}
-
-
-def against_all(beside: Mapping[str, float], hand_ins: int, ours: float) -> None:
-    """The ways of the first table against a whole class, where starting hardly counts."""
+    for name, each in seconds.items():
+        title = ways[name].title if name in ways else f"{whole.title}, all {len(answers)} of them"
+        same = f"{agreed[name]} of {given.rounds * given.sample}" if name in ways else ""
+        times = statistics.median(one / other for one, other in zip(each, seconds["class"], strict=True))
+        median = statistics.median(each)
+        print(f"| {title} | {median:.2f} | {60 / median:.0f} | {times:.1f} | {same} |", flush=True)
     print(
-        f"A hand-in of the class of {hand_ins} took {ours:.2f} s. A hand-in of the sample above took as many times that:\n"
+        "\nMedians; starting counts. Peers grade one hand-in after another, as they do; only `aidl grade` has a sandbox.\n"
     )
-    print("| way | times ours |\n|---|---:|")
-    for title, each in beside.items():
-        print(f"| {title} | {each / ours:.1f} |")
-    print()
 
 
 def all_ways(given: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Any]]:
@@ -204,9 +194,8 @@ class AidlCheck:
         return {student: float(sum(map(int, POINTS.findall(self.found[student])))) for student in answers}
 
 
-def by_size(answers: Answers, sizes: Sequence[int], folder: Path) -> dict[int, float]:
-    """Classes of several sizes, each graded twice; seconds a hand-in, by size. Beyond all distinct hand-ins they come again."""
-    found = {}
+def by_size(answers: Answers, sizes: Sequence[int], folder: Path) -> None:
+    """Classes of several sizes, each graded twice. Beyond all distinct hand-ins they come again."""
     possible = sum(task.points for task in open_course().exercise(NAME).tasks.values())
     print("## The size of a class: `aidl grade`, so many at a time as it chooses\n")
     print("| hand-ins | distinct | full marks | seconds | a hand-in | a minute | p50 s | p99 s | second run, s |")
@@ -220,11 +209,9 @@ def by_size(answers: Answers, sizes: Sequence[int], folder: Path) -> dict[int, f
         full = list(way.points(some).values()).count(possible)
         print(f"| {size:,} | {len(set(some.values()))} | {full} | {first:.1f} | {first / size:.3f} | {60 * size / first:.0f} | "
               f"{p50:.2f} | {p99:.2f} | {again:.1f} |", flush=True)  # fmt: skip
-        found[size] = first / size
     print(
         "\nThe second run takes every verdict from the journal; the first too, where an answer equals an earlier one.\n"
     )
-    return found
 
 
 def timed(run: Callable[[], object]) -> float:
