@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from aidl_jax.data.elements import tell_spec
 from aidl_jax.data.example_layout import Layout, columns_of, layout_of
 from aidl_jax.data.file_stages import objects
+from aidl_jax.data.packed import Packed
 from aidl_jax.data.wire import BYTES, FLOATS, INTS, KINDS, MalformedError, Values
 from aidl_jax.errors import DataError, close_matches
 
@@ -27,14 +28,14 @@ class Group:
     """Records of one layout.
 
     Attributes:
-        records: the bytes of each.
+        records: their bytes.
         block: the same as an array, uint8 [n, bytes].
         layout: where their values stand.
         numbers: which of all records they are, int64 [n].
         where: from such a number to where the record comes from.
     """
 
-    records: Sequence[bytes]
+    records: Packed
     block: np.ndarray
     layout: Layout
     numbers: np.ndarray
@@ -45,36 +46,41 @@ class Group:
         return self.where(int(self.numbers[row]))
 
 
-def grouped(records: Sequence[bytes], where: Callable[[int], str]) -> Iterator[Group]:
+def grouped(records: Packed, numbers: np.ndarray, where: Callable[[int], str]) -> Iterator[Group]:
     """All records, in groups of one layout.
+
+    Args:
+        records: their bytes.
+        numbers: which of all records they are, int64 [n].
+        where: from such a number to where the record comes from.
 
     Raises:
         DataError: one is no Example.
     """
-    lengths = np.fromiter(map(len, records), np.int64, len(records))
+    lengths = records.ends - records.begins
+    if (lengths == lengths[:1]).all():
+        yield from _groups_of(records, numbers, where)
+        return
     order = np.argsort(lengths, kind="stable")
     for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
-        yield from _groups_of(records, same, where)
+        yield from _groups_of(records.only(same), numbers[same], where)
 
 
-def _groups_of(records: Sequence[bytes], waiting: np.ndarray, where: Callable[[int], str]) -> Iterator[Group]:
+def _groups_of(records: Packed, numbers: np.ndarray, where: Callable[[int], str]) -> Iterator[Group]:
     """Records of one length; where hardly any two have one layout they are taken one by one."""
-    look = len(waiting) >= MANY
-    while len(waiting):
-        some = [records[number] for number in (waiting if look else waiting[:1]).tolist()]
-        layout = _layout(some[0], int(waiting[0]), where)
-        block = np.frombuffer(b"".join(some), np.uint8).reshape(len(some), len(some[0]))
+    look = len(records) >= MANY
+    while len(records):
+        some = records if look else records.only(np.arange(1))
+        layout = _layout(some[0], int(numbers[0]), where)
+        block = some.block()
         fits = layout.fits(block) if len(some) > 1 else np.ones(1, bool)
-        here, rest = waiting[: len(some)], waiting[len(some) :]
         if fits.all():
-            yield Group(some, block, layout, here, where)
+            yield Group(some, block, layout, numbers[: len(some)], where)
+            fits = np.arange(len(records)) < len(some)
         else:
-            yield Group(
-                [one for one, fit in zip(some, fits, strict=True) if fit], block[fits], layout, here[fits], where
-            )
-            look = 4 * int(fits.sum()) >= len(waiting)
-            rest = here[~fits]
-        waiting = rest
+            yield Group(some.only(fits), block[fits], layout, numbers[fits], where)
+            look = 4 * int(fits.sum()) >= len(records)
+        records, numbers = records.only(~fits), numbers[~fits]
 
 
 def _layout(record: bytes, number: int, where: Callable[[int], str]) -> Layout:
@@ -133,7 +139,7 @@ def _filled(
 def _bytes(group: Group, name: str, spec: jax.ShapeDtypeStruct, values: Values) -> np.ndarray:
     """Bytes as objects [n, values], or one value's as uint8 [n, bytes]."""
     if spec.dtype != np.uint8:
-        columns = [objects([record[start:stop] for record in group.records]) for start, stop in values.spans]
+        columns = [objects(list(group.records.columns(*span))) for span in values.spans]
         return np.stack(columns, axis=1) if columns else np.empty((len(group.records), 0), object)
     if len(values.spans) != 1:
         given = f"{len(values.spans)} values of bytes"

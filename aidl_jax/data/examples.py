@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,14 @@ import jax
 import numpy as np
 
 from aidl_jax.data.arguments import a_stage
+from aidl_jax.data.blocks_reused import ReusedBlocks
 from aidl_jax.data.dataset import Dataset
 from aidl_jax.data.elements import Element, Listed, Rows, Stacked, frozen, is_fixed, tell_spec
-from aidl_jax.data.example_values import KIND_OF, grouped, values_in
+from aidl_jax.data.example_values import KIND_OF, Group, grouped, values_in
 from aidl_jax.data.file_stages import BYTES as RECORD
-from aidl_jax.data.file_stages import Streamed, objects
+from aidl_jax.data.file_stages import FileParts, Streamed, objects
 from aidl_jax.data.once import cached_property
+from aidl_jax.data.packed import Packed, pack
 from aidl_jax.data.stage import At, Cursor, Run, State, Verb
 from aidl_jax.errors import DataError, close_matches
 
@@ -126,8 +128,19 @@ class ParsedExamples(Verb):
         return jax.tree.structure(self.spec)
 
     def rows(self, at: At, run: Run) -> Rows:
-        records = self.input.rows(at, run).stacked(str(self)).leaves[0].tolist() if len(at) else []
-        return self.parsed(records, lambda number: str(self.input.origins(at.only(np.array([number])))[0]))
+        def where(number: int) -> str:
+            return str(self.input.origins(at.only(np.array([number])))[0])
+
+        return self.parsed(self._records(at, run), len(at), where)
+
+    def _records(self, at: At, run: Run) -> Iterable[tuple[np.ndarray, Packed]]:
+        """The records at these places, as they are read where that can be; and which of the places they are."""
+        if isinstance(self.input, FileParts):
+            return ((here, _packed(parts)) for here, parts in self.input.parts(at))
+        if not len(at):
+            return []
+        found = self.input.rows(at, run).stacked(str(self)).leaves[0].tolist()
+        return [(np.arange(len(found)), _packed(found))]
 
     def place_told(self, state: State) -> str:
         """Where the record after a state of the input comes from."""
@@ -138,20 +151,54 @@ class ParsedExamples(Verb):
     def walk(self, epoch: int, run: Run, state: State) -> Cursor:
         return _ParsingCursor(self, self.input.cursor(epoch, run, state))
 
-    def parsed(self, records: Sequence[bytes], where: Callable[[int], str]) -> Rows:
-        """The elements of records; `where` says where one of them comes from."""
-        fixed = is_fixed(self.spec)
-        leaves = {name: np.empty((len(records), *spec.shape), spec.dtype) for name, spec in self.spec.items() if fixed}
-        elements: list[Element] = [None] * len(records)
-        for group in grouped(records, where):
-            found = {name: values_in(group, name, spec, self.defaults.get(name)) for name, spec in self.spec.items()}
-            for name in leaves:
-                leaves[name][group.numbers] = found[name]
-            for row, number in enumerate([] if fixed else group.numbers.tolist()):
+    def parsed(self, parts: Iterable[tuple[np.ndarray, Packed]], count: int, where: Callable[[int], str]) -> Rows:
+        """The elements of so many records; `where` says where one of them comes from."""
+        groups = (group for numbers, records in parts for group in grouped(records, numbers, where))
+        if is_fixed(self.spec):
+            return Stacked([frozen(leaf) for leaf in self._leaves(groups, count)], self.structure, count)
+        elements: list[Element] = [None] * count
+        for group in groups:
+            found = self._values(group)
+            for row, number in enumerate(group.numbers.tolist()):
                 elements[number] = {name: frozen(values[row, ...]) for name, values in found.items()}
-        if not fixed:
-            return Listed(elements)
-        return Stacked([frozen(leaf) for leaf in leaves.values()], self.structure, len(records))
+        return Listed(elements)
+
+    @cached_property
+    def memory(self) -> dict[str, ReusedBlocks]:
+        """For the arrays that are large, by feature."""
+        return {name: ReusedBlocks() for name, spec in self.spec.items() if spec.dtype == np.uint8}
+
+    def _leaves(self, groups: Iterable[Group], count: int) -> list[np.ndarray]:
+        shapes = {name: (count, *spec.shape) for name, spec in self.spec.items()}
+        leaves = {
+            name: self.memory[name].empty(shape, np.uint8)
+            if name in self.memory
+            else np.empty(shape, self.spec[name].dtype)
+            for name, shape in shapes.items()
+        }
+        for group in groups:
+            where = slice(None) if len(group.numbers) == count else group.numbers
+            for name, values in self._values(group).items():
+                leaves[name][where] = values
+        return list(leaves.values())
+
+    def _values(self, group: Group) -> dict[str, np.ndarray]:
+        return {name: values_in(group, name, spec, self.defaults.get(name)) for name, spec in self.spec.items()}
+
+
+def _packed(records: Iterable[Any]) -> Packed:
+    if isinstance(records, Packed):
+        return records
+    records = list(records)
+    other = next((one for one in records if not isinstance(one, bytes)), None)
+    if other is not None:
+        raise DataError(
+            "parse_example takes records, which are bytes",
+            given=f"a {type(other).__name__}: {other!r:.60}",
+            where="parse_example",
+            fix="tfrecord(paths).apply(parse_example(...))",
+        )
+    return pack(records)
 
 
 class _ParsingCursor:
@@ -167,7 +214,7 @@ class _ParsingCursor:
             self.before = self.inner.state()
             self.coming = [next(self.inner).item()]
         where = self.stage.place_told(self.before)
-        element = next(iter(self.stage.parsed(self.coming, lambda _: where)))
+        element = next(iter(self.stage.parsed([(np.arange(1), _packed(self.coming))], 1, lambda _: where)))
         self.coming = []
         return element
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class FileParts(Stage):
     paths: tuple[Path, ...]
     kind: str
     index: Callable[[Path], np.ndarray]
-    read: Callable[[Path, np.ndarray, np.ndarray], Sequence[Any]]
+    read: Callable[[Path, np.ndarray, np.ndarray], Iterable[Any]]
     options: str = ""
 
     @property
@@ -85,16 +85,27 @@ class FileParts(Stage):
 
     def _places(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The file and the number in it, of each position."""
+        if len(self.paths) == 1:
+            return np.zeros(len(positions), np.int64), positions
         files = np.searchsorted(self.firsts, positions, side="right") - 1
         return files, positions - self.firsts[files]
 
-    def rows(self, at: At, run: Run) -> Rows:
+    def parts(self, at: At) -> Iterator[tuple[np.ndarray, Iterable[Any]]]:
+        """The parts at these places, a file at a time; and which of the places they are, int64 [n]."""
         files, numbers = self._places(at.positions)
-        found = np.empty(len(at), object)
         for file in np.flatnonzero(np.bincount(files)).tolist():
             here = np.flatnonzero(files == file)
-            found[here] = objects(self.read(self.paths[file], self.indexes[file], numbers[here]))
-        return Stacked([frozen(found)], jax.tree.structure(0), len(at))
+            yield here, self.read(self.paths[file], self.indexes[file], numbers[here])
+
+    def rows(self, at: At, run: Run) -> Rows:
+        found = [(here, objects(list(parts))) for here, parts in self.parts(at)]
+        if len(found) == 1:
+            together = found[0][1]
+        else:
+            together = np.empty(len(at), object)
+            for here, parts in found:
+                together[here] = parts
+        return Stacked([frozen(together)], jax.tree.structure(0), len(at))
 
     def origins(self, at: At) -> list[Origin]:
         files, numbers = self._places(at.positions)

@@ -16,7 +16,7 @@ from aidl_jax.data.file_stages import FileParts, Streamed, WholeFiles
 from aidl_jax.data.idx_files import IdxRows
 from aidl_jax.data.image_folders import classes_of, files_in, labels_of
 from aidl_jax.data.inflating import Compression, check_compression
-from aidl_jax.data.record_files import index_of, records_in, streamed_record
+from aidl_jax.data.record_files import index_of, record_reader, streamed_record
 from aidl_jax.data.text_files import check_encoding, line_index, lines_in, streamed_line
 from aidl_jax.errors import DataError
 
@@ -89,7 +89,7 @@ def tfrecord(paths: Paths, compression: Compression = None) -> Dataset:
     files = files_of("tfrecord", paths)
     check_compression("tfrecord", compression)
     if compression is None:
-        return Dataset(FileParts(files, "tfrecord", index_of, records_in))
+        return Dataset(FileParts(files, "tfrecord", index_of, record_reader()))
     return Dataset(Streamed(files, "tfrecord", compression, streamed_record))
 
 

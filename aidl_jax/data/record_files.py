@@ -10,36 +10,33 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from aidl_jax.data.blocks_reused import ReusedBlocks
+from aidl_jax.data.crc import crcs_of, have_crcs, masked, unmasked
 from aidl_jax.data.file_paths import opened
 from aidl_jax.data.inflating import Compression, Inflated, check_compression, deflater
+from aidl_jax.data.packed import Packed, pack
 from aidl_jax.errors import DataError
 
-__all__ = ["index_of", "index_path", "records_in", "streamed_record", "write_tfrecord", "write_tfrecord_index"]
+__all__ = ["index_of", "index_path", "record_reader", "streamed_record", "write_tfrecord", "write_tfrecord_index"]
 
 HEADER, FOOTER = 12, 4
 FRAME = HEADER + FOOTER
+LARGE = 2**20  # bytes: memory of that size is new to the process, and has to be cleared, each time
 
 
-def masked_crc(data: bytes | memoryview) -> int:
-    """The CRC-32C of some bytes, rotated and shifted as TFRecord files have it, so that files within files do not confuse it.
+def masked_crc(data: bytes) -> int:
+    """The CRC-32C of some bytes, masked.
 
     >>> hex(masked_crc(bytes(8)))
     '0x7980329'
     """
-    import google_crc32c
-
-    crc = google_crc32c.value(data)
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _masked(crcs: np.ndarray) -> np.ndarray:
-    """Many at once, uint32 [n]."""
-    return ((crcs >> np.uint32(15)) | (crcs << np.uint32(17))) + np.uint32(0xA282EAD8)
+    return int(masked(crcs_of(pack([data])))[0])
 
 
 def index_path(path: Path) -> Path:
@@ -189,53 +186,56 @@ def told_place(path: Path, record: int, offset: int) -> str:
     return f"{path}, record {record}, byte {offset}"
 
 
-def records_in(path: Path, index: np.ndarray, records: np.ndarray) -> list[bytes]:
-    """The data of records, read together where they follow one another.
+def record_reader() -> Callable[[Path, np.ndarray, np.ndarray], Packed]:
+    """What reads records of a file, given its index and their numbers, into memory that it uses again."""
+    return partial(_records, ReusedBlocks())
 
-    Args:
-        path: of the file.
-        index: its index.
-        records: which, int64 [n].
+
+def _records(memory: ReusedBlocks, path: Path, index: np.ndarray, records: np.ndarray) -> Packed:
+    """The data of records, int64 [n], read together where they follow one another.
 
     Raises:
         DataError: the data are damaged, or the index is not this file's.
     """
     starts, stops = index[records], index[records + 1]
-    frames = _bytes_between(path, starts, stops)
     ends = np.cumsum(stops - starts)
-    begins = ends - (stops - starts)
-    pairs = zip((begins + HEADER).tolist(), (ends - FOOTER).tolist(), strict=True)
-    found = [frames[begin:end] for begin, end in pairs]
-    bad = _bad_records(np.frombuffer(frames, np.uint8), begins, ends, found)
+    frames = Packed(_bytes_between(memory, path, starts, stops), ends - (stops - starts), ends)
+    found = Packed(frames.data, frames.begins + HEADER, frames.ends - FOOTER)
+    bad = _bad_records(frames, found)
     if len(bad):
-        raise _damaged(path, int(records[bad[0]]), int(starts[bad[0]]), frames[begins[bad[0]] : ends[bad[0]]])
+        raise _damaged(path, int(records[bad[0]]), int(starts[bad[0]]), frames[bad[0]])
     return found
 
 
-def _bytes_between(path: Path, starts: np.ndarray, stops: np.ndarray) -> bytes:
+def _bytes_between(memory: ReusedBlocks, path: Path, starts: np.ndarray, stops: np.ndarray) -> bytes | np.ndarray:
     """The frames of records, one after another; read at once where they stand so in the file."""
+    size = int((stops - starts).sum())
+    found: bytes | np.ndarray
     with opened(path, "tfrecord") as file:
-        if (starts[1:] == stops[:-1]).all():
-            file.seek(int(starts[0]))
-            found = file.read(int(stops[-1] - starts[0]))
-        else:
+        if not (starts[1:] == stops[:-1]).all():
             spans = zip(starts.tolist(), stops.tolist(), strict=True)
             found = b"".join([file.read(stop - file.seek(start)) for start, stop in spans])
-    if len(found) != int((stops - starts).sum()):
+        elif size < LARGE:
+            file.seek(int(starts[0]))
+            found = file.read(size)
+        else:
+            file.seek(int(starts[0]))
+            block = memory.empty((-(-size // LARGE) * LARGE,), np.uint8)
+            found = block[: file.readinto(block[:size])]
+    if len(found) != size:
         raise DataError(
             "the file has become shorter", given=f"{path.stat().st_size:,} bytes", where=str(path), fix="begin anew"
         )
     return found
 
 
-def _bad_records(frames: np.ndarray, begins: np.ndarray, ends: np.ndarray, found: Sequence[bytes]) -> np.ndarray:
+def _bad_records(frames: Packed, found: Packed) -> np.ndarray:
     """Which of the records' lengths are not those of the index, or whose CRC does not match."""
-    import google_crc32c
-
-    lengths = frames[begins[:, None] + np.arange(8)].view("<u8")[:, 0]
-    stored = frames[ends[:, None] - np.arange(FOOTER, 0, -1)].view("<u4")[:, 0]
-    crcs = np.fromiter(map(google_crc32c.value, found), np.uint32, len(found))
-    return np.flatnonzero((lengths != (ends - begins - FRAME).astype(np.uint64)) | (_masked(crcs) != stored))
+    stored = np.frombuffer(frames.data, np.uint8)
+    lengths = stored[frames.begins[:, None] + np.arange(8)].view("<u8")[:, 0]
+    crcs = stored[found.ends[:, None] + np.arange(FOOTER)].view("<u4")[:, 0]
+    same_length = lengths == (found.ends - found.begins).astype(np.uint64)
+    return np.flatnonzero(~(same_length & have_crcs(found, unmasked(crcs))))
 
 
 def _damaged(path: Path, record: int, offset: int, frame: bytes) -> DataError:

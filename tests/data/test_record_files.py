@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -267,3 +268,26 @@ def test_tensorflow_reads_ours(tmp_path: Path, compression: Any) -> None:
         features = tensorflow.train.Example.FromString(record).features.feature
         assert list(features["x"].float_list.value) == list(range(n)) and list(features["n"].int64_list.value) == [n]
         assert list(features["words"].bytes_list.value) == [b"a"] * n
+
+
+def test_a_damaged_record_among_many_of_one_length(tmp_path: Path) -> None:
+    file = tmp_path / "many"
+    data.write_tfrecord(file, [f"{number:0100}".encode() for number in range(200)])
+    contents = bytearray(file.read_bytes())
+    contents[57 * 116 + 50] ^= 1
+    file.write_bytes(contents)
+    with pytest.raises(DataError, match="the data of a record are damaged") as raised:
+        list(data.tfrecord(file).batch(50))
+    assert raised.value.where == f"{file}, record 57, byte {57 * 116}"
+
+
+def test_memory_that_is_used_again_changes_nothing_that_is_held(tmp_path: Path) -> None:
+    """Blocks of 8 MB: the memory of the first is used for the third."""
+    spec, count = {"image": jax.ShapeDtypeStruct((4_000,), np.uint8)}, 10_000
+    examples = [data.build_example({"image": number.to_bytes(4, "little") * 1_000}) for number in range(count)]
+    data.write_tfrecord(tmp_path / "large", examples)
+    records = data.tfrecord(tmp_path / "large")
+    assert [one.item() for one in records] == examples
+    held = [element["image"] for element in records.apply(data.parse_example(spec))]
+    assert [int(image.view("<u4")[0]) for image in held] == list(range(count))
+    assert all((image.view("<u4") == number).all() for number, image in enumerate(held))
