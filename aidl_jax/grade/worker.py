@@ -84,6 +84,7 @@ class Worker:
         self.module: Module | None = None
         self.variants: dict[str, dict[str, Any]] = {}
         self.labels: set[str] = set()
+        self.scratch = os.getcwd()
         self.deadline = math.inf
         self.sending = threading.Lock()
 
@@ -198,6 +199,7 @@ class Worker:
         from aidl_jax.grade.tracing import interpret, silence
 
         def called(names: dict[str, Any]) -> bytes:
+            self._go_back()
             return _encoded(interpret(message["body"], names, message["inputs"]), "returned")
 
         answer = called(self._fresh_names(message))
@@ -216,6 +218,7 @@ class Worker:
         serving = threading.Event()
         serving.set()
         streams = [self._stream(index, serving) for index in range(message["streams"])]
+        self._go_back()
         outputs = interpret(message["body"], self._names(message), message["inputs"], streams)
         try:
             for count, output in enumerate(_iterator(outputs), start=1):
@@ -225,6 +228,10 @@ class Worker:
             return {"event": "end"}
         finally:
             serving.clear()
+
+    def _go_back(self) -> None:
+        """To the scratch folder: a hand-in may have gone elsewhere, where a folder named like one of ours may be somebody's own."""
+        os.chdir(self.scratch)
 
     def _stream(self, index: int, serving: threading.Event) -> Iterator[Any]:
         """An iterator that asks the judge for each element, until the run is over."""

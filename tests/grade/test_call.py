@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from aidl_jax.exercise import (
     Student,
     call,
     expect_error,
+    folder,
     function,
     operations,
     require,
@@ -118,6 +120,18 @@ def test_a_right_answer_passes_and_two_runs_give_the_same_bytes(check: Any) -> N
             records.append(to_json(judge("s00/feeding", session.exercise, session, 1).to_dict()))
     assert records[0] == records[1]
     assert "{'q', 'r', 's', 'w', 'x', 'y'}" in records[0]
+
+
+def test_a_hand_in_that_goes_elsewhere_loses_nothing_there(plain: Start, tmp_path: Path) -> None:
+    """Its second call would begin there, and files are written into a folder that is emptied before."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "thesis.txt").write_text("years of work")
+    go = f"os.chdir({str(tmp_path)!r})"
+    text = f"import os\n{go}\ndef feeders(path):\n    found = os.listdir(path)\n    {go}\n    return found\n"
+    with Session([Cell("answer.py", text)], make_exercise(), Processes(plain)) as session:
+        for _ in range(2):
+            assert call(Student(session.exercise.tasks, session).feeders(folder({"a.txt": b"a"}))) == ["a.txt"]
+    assert (tmp_path / "folder" / "thesis.txt").read_text() == "years of work"
 
 
 @pytest.mark.oldest
