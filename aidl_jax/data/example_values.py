@@ -70,17 +70,18 @@ def _groups_of(records: Packed, numbers: np.ndarray, where: Callable[[int], str]
     """Records of one length; where hardly any two have one layout they are taken one by one."""
     look = len(records) >= MANY
     while len(records):
-        some = records if look else records.only(np.arange(1))
+        some = records if look else records.only(slice(1))
         layout = _layout(some[0], int(numbers[0]), where)
         block = some.block()
         fits = layout.fits(block) if len(some) > 1 else np.ones(1, bool)
+        rest: slice | np.ndarray = slice(len(some), None)
         if fits.all():
             yield Group(some, block, layout, numbers[: len(some)], where)
-            fits = np.arange(len(records)) < len(some)
         else:
             yield Group(some.only(fits), block[fits], layout, numbers[fits], where)
             look = 4 * int(fits.sum()) >= len(records)
-        records, numbers = records.only(~fits), numbers[~fits]
+            rest = ~fits
+        records, numbers = records.only(rest), numbers[rest]
 
 
 def _layout(record: bytes, number: int, where: Callable[[int], str]) -> Layout:

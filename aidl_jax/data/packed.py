@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,11 +39,11 @@ class Packed:
         """Each record, as an object of Python's."""
         if self._step():
             return self.block().view(f"V{self._length()}")[:, 0].tolist()
-        data = memoryview(self.data)  # type: ignore[arg-type]
+        data: Any = self.data if isinstance(self.data, bytes) else memoryview(self.data)  # type: ignore[arg-type]
         return [bytes(data[begin:end]) for begin, end in zip(self.begins.tolist(), self.ends.tolist(), strict=True)]
 
-    def only(self, numbers: np.ndarray) -> Packed:
-        """Some of them, int64 [m] or bool [n]; the bytes are shared."""
+    def only(self, numbers: np.ndarray | slice) -> Packed:
+        """Some of them, by int64 [m], bool [n] or a slice; the bytes are shared."""
         return Packed(self.data, self.begins[numbers], self.ends[numbers])
 
     def columns(self, start: int, stop: int) -> Packed:

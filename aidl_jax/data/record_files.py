@@ -209,13 +209,14 @@ def _records(memory: ReusedBlocks, path: Path, index: np.ndarray, records: np.nd
 
 def _bytes_between(memory: ReusedBlocks, path: Path, starts: np.ndarray, stops: np.ndarray) -> bytes | np.ndarray:
     """The frames of records, one after another; read at once where they stand so in the file."""
-    size = int((stops - starts).sum())
+    lengths = stops - starts
+    size = int(lengths.sum())
     found: bytes | np.ndarray
     with opened(path, "tfrecord") as file:
         if not (starts[1:] == stops[:-1]).all():
             spans = zip(starts.tolist(), stops.tolist(), strict=True)
             found = b"".join([file.read(stop - file.seek(start)) for start, stop in spans])
-        elif size < LARGE:
+        elif size < LARGE or (lengths != lengths[0]).any():  # such are taken one by one, and `bytes` are cut faster
             file.seek(int(starts[0]))
             found = file.read(size)
         else:
