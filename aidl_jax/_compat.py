@@ -152,7 +152,7 @@ def parse_module(serialized: bytes) -> Any:
 def share_context() -> None:
     """From now on JAX makes one MLIR context in this process, not two for each export: that takes as long as all the rest of a small one.
 
-    For a short-lived process of one thread, since what a context has once seen stays in it. May be called again.
+    For a short-lived process in which one thread uses MLIR, since what a context has once seen stays in it. May be called again.
     """
     if not hasattr(_mlir.make_ir_context, "cache_info"):
         _mlir.make_ir_context = functools.cache(_mlir.make_ir_context)
@@ -161,15 +161,15 @@ def share_context() -> None:
 def get_ready_to_fork() -> None:
     """Does what JAX does once in a process, as far as it can be done without a thread: a fork has it done already.
 
-    That is a fifth of what a small hand-in costs: imports, the MLIR context, the search for plugins, first traces, and what the first
-    exception of a C++ library looks up. The backend is not started, and nothing of what was traced stays in a cache.
+    That is a fifth of what a small hand-in costs: imports, the MLIR context, first traces, and what the first exception of a C++
+    library looks up. The backend is not started, and nothing of what was traced stays in a cache.
     """
     for name in ("jaxlib.mlir.dialects.mhlo", "jaxlib.mlir.dialects.builtin", "scipy.linalg.cython_lapack"):
         importlib.import_module(name)
     share_context()
     with contextlib.suppress(KeyError):
         ir.Module.parse("module {}", _mlir.make_ir_context()).operation.attributes["none"]
-    _xla_bridge._discover_and_register_pjrt_plugins()
+    _xla_bridge._plugins_registered = True  # none is wanted: a fork computes on the CPU
     matrix, vector = jax.ShapeDtypeStruct((3, 3), "float32"), jax.ShapeDtypeStruct((3,), "float32")
     for _ in range(3):  # Python's interpreter adapts to what it has run a few times
         jax.make_jaxpr(jax.vmap(jax.grad(_descent), (None, 0)))(vector, matrix)

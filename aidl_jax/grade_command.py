@@ -147,15 +147,18 @@ def _seed(out: Path, asked: int | None) -> int:
 
 
 def _jobs() -> int:
-    """One more than there are cores, since each waits for its processes to start and end; as many as there is memory for,
-    should each use all that one process may."""
+    """One more than there are cores, where there are several; as many as there is memory for, should each use all that it may.
+
+    One more, since each waits at times for its processes to start and end.
+    """
     from aidl_jax.grade.sandbox import Limits
 
     free = None
     with contextlib.suppress(OSError, StopIteration):  # it stands there on Linux alone
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) * 1024
-    most = (os.cpu_count() or 1) + 1
+    cores = os.cpu_count() or 1
+    most = cores + (cores > 1)
     return most if free is None else max(1, min(most, free // Limits().memory))
 
 

@@ -27,6 +27,10 @@ class ReusedBlocks:
         self._lock = threading.Lock()
         self._blocks: list[np.ndarray] = []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, in this process or another, begins with memory of its own."""
+        return ReusedBlocks, ()
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """A view of a block, whose values are anything."""
         with self._lock:

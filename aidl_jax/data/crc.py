@@ -17,9 +17,8 @@ from aidl_jax.data.packed import Packed
 __all__ = ["crcs_of", "have_crcs", "joined_crc", "masked", "unmasked"]
 
 POLYNOMIAL, MASK = np.uint32(0x82F63B78), np.uint32(0xA282EAD8)
-PIECE = (
-    2**17
-)  # bytes that are copied at a time, so that they are still in the processor's cache when they are looked at
+# bytes that are copied at a time, so that they are still in the processor's cache when they are looked at
+PIECE = 2**17
 MANY = 32  # records of one length, from which on their CRCs are looked at together
 
 
@@ -46,7 +45,7 @@ def crcs_of(records: Packed) -> np.ndarray:
 def have_crcs(records: Packed, crcs: np.ndarray) -> np.ndarray:
     """Which records have these CRCs, uint32 [n]: bool [n]. Many of one length are looked at together; where one is damaged, each by itself."""
     lengths = records.ends - records.begins
-    if len(records) >= MANY and (lengths == lengths[0]).all():
+    if len(records) >= MANY and lengths[0] and (lengths == lengths[0]).all():
         block, whole = records.block(), 0
         some = max(1, PIECE // max(1, block.shape[1]))
         for row in range(0, len(block), some):

@@ -71,9 +71,8 @@ def columns_of(records: np.ndarray, values: Values) -> np.ndarray:
         float32 or int64 [n, values].
     """
     parts = [records[:, start:stop] for start, stop in values.spans]
-    raw = (
-        np.array(parts[0]) if len(parts) == 1 else _together(parts, len(records))
-    )  # no view, which would keep all of it
+    # no view, which would keep all records in memory
+    raw = np.array(parts[0]) if len(parts) == 1 else _together(parts, len(records))
     if values.kind == FLOATS:
         return raw.view("<f4").astype(np.float32, copy=False)
     assert values.kind in (INTS, BYTES)

@@ -37,10 +37,8 @@ class Packed:
 
     def listed(self) -> list[bytes]:
         """Each record, as an object of Python's."""
-        if self._step():
-            return self.block().view(f"V{self._length()}")[:, 0].tolist()
-        data: Any = self.data if isinstance(self.data, bytes) else memoryview(self.data)  # type: ignore[arg-type]
-        return [bytes(data[begin:end]) for begin, end in zip(self.begins.tolist(), self.ends.tolist(), strict=True)]
+        step = self._step()
+        return self._view(step).view(f"V{self._length()}")[:, 0].tolist() if step else self._cut()
 
     def only(self, numbers: np.ndarray | slice) -> Packed:
         """Some of them, by int64 [m], bool [n] or a slice; the bytes are shared."""
@@ -56,11 +54,18 @@ class Packed:
         >>> pack([b"abc", b"def"]).columns(1, 3).block().tolist()
         [[98, 99], [101, 102]]
         """
-        length, step = self._length(), self._step()
-        if not step:
-            return np.frombuffer(b"".join(self.listed()), np.uint8).reshape(len(self), length)
+        step = self._step()
+        if step:
+            return self._view(step)
+        return np.frombuffer(b"".join(self._cut()), np.uint8).reshape(len(self), self._length())
+
+    def _view(self, step: int) -> np.ndarray:
         first = np.frombuffer(self.data, np.uint8)[self.begins[0] :]
-        return np.lib.stride_tricks.as_strided(first, (len(self), length), (step, 1), writeable=False)
+        return np.lib.stride_tricks.as_strided(first, (len(self), self._length()), (step, 1), writeable=False)
+
+    def _cut(self) -> list[bytes]:
+        data: Any = self.data if isinstance(self.data, bytes) else memoryview(self.data)  # type: ignore[arg-type]
+        return [bytes(data[begin:end]) for begin, end in zip(self.begins.tolist(), self.ends.tolist(), strict=True)]
 
     def _length(self) -> int:
         return int(self.ends[0] - self.begins[0]) if len(self) else 0

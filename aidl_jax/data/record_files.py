@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 
 from aidl_jax.data.blocks_reused import ReusedBlocks
-from aidl_jax.data.crc import crcs_of, have_crcs, masked, unmasked
+from aidl_jax.data.crc import MASK, have_crcs, unmasked
 from aidl_jax.data.file_paths import opened
 from aidl_jax.data.inflating import Compression, Inflated, check_compression, deflater
-from aidl_jax.data.packed import Packed, pack
+from aidl_jax.data.packed import Packed
 from aidl_jax.errors import DataError
 
 __all__ = ["index_of", "index_path", "record_reader", "streamed_record", "write_tfrecord", "write_tfrecord_index"]
@@ -36,7 +37,8 @@ def masked_crc(data: bytes) -> int:
     >>> hex(masked_crc(bytes(8)))
     '0x7980329'
     """
-    return int(masked(crcs_of(pack([data])))[0])
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + int(MASK)) & 0xFFFFFFFF
 
 
 def index_path(path: Path) -> Path:
@@ -120,11 +122,15 @@ def index_of(path: Path) -> np.ndarray:
         return _searched(path)
     index: np.ndarray = np.load(kept)
     size = path.stat().st_size
-    if index.dtype != np.int64 or index.ndim != 1 or not len(index) or index[-1] != size:
+    is_index = index.dtype == np.int64 and index.ndim == 1 and len(index) > 0
+    if not is_index or index[-1] != size or index[0] != 0 or (np.diff(index) < FRAME).any():
+        overlapping = is_index and index[-1] == size
         raise DataError(
             "the index is not this file's",
-            given=f"one for {int(index.flat[-1]) if index.size else 0:,} bytes",
-            expected=f"{size:,} bytes",
+            given="one with records that overlap"
+            if overlapping
+            else f"one for {int(index.flat[-1]) if index.size else 0:,} bytes",
+            expected=f"{size:,} bytes in records of {FRAME} or more",
             where=str(path),
             fix=f"remove {kept}, or make it anew: write_tfrecord_index(path)",
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -91,15 +92,18 @@ def evidence(module: Any) -> dict[str, Any]:
 
 
 def loops_long(module: Any) -> bool:
-    """Whether a loop stands in it that is not known to end after a few steps."""
-    return any(_last_step(operation) > FEW_STEPS for operation in walk(module) if operation.name == "stablehlo.while")
+    """Whether loops stand in it that are not known to take a few steps in all, also should each stand in the others."""
+    loops = (operation for operation in walk(module) if operation.name == "stablehlo.while")
+    return math.prod(max(_last_step(loop), 1) for loop in loops) > FEW_STEPS
 
 
 def _last_step(loop: Any) -> float:
-    """The integer that a loop's counter is compared with; infinite where it goes on until something else holds."""
+    """The integer that a loop counts up to; infinite where it goes on until something else holds."""
     *_, end = loop.regions[0].blocks[0].operations
-    compared = getattr(end.operands[0].owner, "operands", ()) if len(end.operands) else ()
-    return max((number for operand in compared if (number := _integer(operand.owner)) is not None), default=math.inf)
+    compared: Any = end.operands[0].owner if len(end.operands) else None
+    direction = str(_compat.attributes(compared).get("comparison_direction")) if hasattr(compared, "attributes") else ""
+    found = _integer(compared.operands[1].owner) if re.search(r"\bL[TE]\b", direction) else None
+    return math.inf if found is None else found
 
 
 def _integer(owner: Any) -> int | None:
@@ -108,7 +112,7 @@ def _integer(owner: Any) -> int | None:
     if not isinstance(held, _compat.ir.DenseIntElementsAttr) or not held.is_splat:
         return None
     number = held.get_splat_value()
-    return int(number) if isinstance(number, _compat.ir.IntegerAttr) and number.type.width > 1 else None
+    return int(number) if isinstance(number, _compat.ir.IntegerAttr) else None
 
 
 def walk(module: Any) -> Iterator[Any]:

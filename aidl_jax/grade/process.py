@@ -181,7 +181,9 @@ class Processes:
     def close(self) -> None:
         """Ends both, for good."""
         self.closed = True
-        self.worker.child.kill()
-        self.runner.child.kill()  # so that both end at the same time
-        self.worker.close()
-        self.runner.close()
+        try:
+            self.worker.child.kill()  # in the sandbox that takes no time, so that both end at once
+            self.runner.child.kill()
+        finally:
+            self.worker.close()
+            self.runner.close()

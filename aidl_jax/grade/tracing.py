@@ -87,7 +87,9 @@ def export_request(
         raise Impure(IMPURE_FIX)
     _compat.check_key_reuse(traced)
     _refuse_callbacks(traced)
-    exported = jax.export.export(jax.jit(fresh, keep_unused=True), platforms=["cpu"])(*arguments)  # JAX has its trace
+    exported = jax.export.export(jax.jit(fresh, keep_unused=True), platforms=["cpu"])(*arguments)
+    if len(structures) != 1 + twice:  # JAX knows what it has just traced, unless the function has made it forget
+        raise Impure(IMPURE_FIX)
     return bytes(exported.serialize(vjp_order=0)), structures[0]
 
 

@@ -251,16 +251,24 @@ class Worker:
 
     def _watch(self, main: int) -> None:
         """Once a question's time is over: says which loop of the student's code is running, and ends."""
-        while monotonic() < self.deadline:
-            sleep(0.1)
-        try:
+        while True:
+            while monotonic() < self.deadline:
+                sleep(0.1)
+            line = self._running_line(main)
+            with self.sending:
+                if monotonic() < self.deadline:  # it was answered just now
+                    continue
+                try:
+                    protocol.write_message(self.sink, {"error": {**TIMED_OUT, "line": line}, "printed": ""})
+                finally:
+                    os._exit(3)
+
+    def _running_line(self, main: int) -> str | None:
+        """The loop that the main thread is in."""
+        with contextlib.suppress(Exception):  # a cell with magics in it, a thread that is where it has no source
             frames = traceback.extract_stack(sys._current_frames()[main])
-            line = None
-            with contextlib.suppress(SyntaxError):  # a cell with magics in it
-                line = explain.endless_line([frame for frame in frames if frame.filename in self.labels])
-            self._send({"error": {**TIMED_OUT, "line": line}, "printed": ""})
-        finally:
-            os._exit(3)
+            return explain.endless_line([frame for frame in frames if frame.filename in self.labels])
+        return None
 
 
 def _end_with(parent: int) -> None:

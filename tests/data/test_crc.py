@@ -23,6 +23,19 @@ def test_the_crc_of_a_whole_follows_from_those_of_its_parts(count: int, length: 
     assert crc.joined_crc(crcs, length) == google_crc32c.value(b"".join(records))
 
 
+def test_many_records_that_are_whole_are_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = records_of(200, 5_000)
+    crcs = np.array([google_crc32c.value(record) for record in records], np.uint32)
+    monkeypatch.delattr(crc, "crcs_of")
+    assert crc.have_crcs(pack(records), crcs).all()
+
+
+def test_damaged_records_of_nothing_do_not_hide_one_another() -> None:
+    crcs = np.zeros(100, np.uint32)
+    crcs[[3, 9]] = 1
+    assert np.flatnonzero(~crc.have_crcs(pack([b""] * 100), crcs)).tolist() == [3, 9]
+
+
 @pytest.mark.parametrize("lengths", ["one length", "several lengths"])
 @pytest.mark.parametrize("count", [3, 100])
 def test_each_damaged_record_is_found(count: int, lengths: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,38 @@ def test_fixed_features_come_stacked_in_batches() -> None:
     np.testing.assert_array_equal(np.concatenate([batch["n"] for batch in batches]), np.arange(300))
     np.testing.assert_array_equal(batches[2]["x"][:, 1, 0], np.arange(200, 300))
     assert dataset.element(77)["n"] == 77
+
+
+def test_several_files_in_a_block_are_parsed_as_their_records_one_by_one(tmp_path: Path) -> None:
+    examples = [data.build_example({**drawn(seed, floats=3 + seed % 2), "label": [seed]}) for seed in range(128)]
+    for number, (begin, end) in enumerate([(0, 0), (0, 1), (1, 8), (8, 128)]):
+        data.write_tfrecord(tmp_path / f"shard-{number}", examples[begin:end])
+    records = data.tfrecord(str(tmp_path / "shard-*"))
+    label = {"label": Spec((), np.int32), "long": Spec((2,), np.int64)}
+    for features in (label, FEATURES):
+        one_by_one = parsed(examples, features)
+        for dataset in (records, records.shuffle(20, seed=1).repeat(2)):
+            order = [examples.index(record.item()) for record in dataset]
+            found = list(dataset.apply(data.parse_example(features)))
+            assert repr(found) == repr([one_by_one[number] for number in order])
+    in_batches = records.shuffle(128, seed=2).apply(data.parse_example(label)).batch(50)
+    assert np.sort(np.concatenate([batch["label"] for batch in in_batches])).tolist() == list(range(128))
+
+
+def test_a_dataset_of_files_goes_to_another_process(tmp_path: Path) -> None:
+    data.write_tfrecord(tmp_path / "file", [data.build_example({"image": bytes([n])}) for n in range(3)])
+    dataset = data.tfrecord(tmp_path / "file").apply(data.parse_example({"image": Spec((1,), np.uint8)}))
+    elements = [element["image"].tolist() for element in dataset]
+    assert [element["image"].tolist() for element in pickle.loads(pickle.dumps(dataset))] == elements == [[0], [1], [2]]
+
+
+def test_lines_are_no_records(tmp_path: Path) -> None:
+    (tmp_path / "lines").write_text("one\n")
+    lines = data.text_lines(tmp_path / "lines").apply(data.parse_example({"x": Spec((), np.float32)}))
+    with pytest.raises(
+        DataError, match=r"parse_example takes records, which are bytes: given a str: 'one'.*tfrecord\(paths\)"
+    ):
+        list(lines)
 
 
 def test_what_tensorflow_wrote() -> None:

@@ -175,10 +175,14 @@ def test_an_index_of_another_file(written: Path) -> None:
         DataError, match=r"record 0, byte 0: the index is not this file's: given .* expected 0.*write_tfrecord_index"
     ):
         contents(data.tfrecord(written))
-    np.save(index_path(written), index[:-1])
-    text = rf"the index is not this file's: given one for [\d,]+ bytes, expected {index[-1]:,} bytes. Fix: remove .*index.npy"
-    with pytest.raises(DataError, match=text):
-        contents(data.tfrecord(written))
+    for other, told in (
+        (index[:-1], r"one for [\d,]+ bytes"),
+        (index[[0, 2, 1, 3, -1]], "one with records that overlap"),
+    ):
+        np.save(index_path(written), other)
+        text = rf"the index is not this file's: given {told}, expected {index[-1]:,} bytes in records of 16 or more. Fix: remove .*index.npy"
+        with pytest.raises(DataError, match=text):
+            contents(data.tfrecord(written))
 
 
 def test_a_file_that_becomes_shorter_or_goes_away(written: Path) -> None:

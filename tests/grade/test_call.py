@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import math
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from aidl_jax.grade.process import Died, Process, Processes, TimedOut
 from aidl_jax.grade.record import TaskRecord, to_json
 from aidl_jax.grade.session import Session
 from aidl_jax.grade.variants import VariantSession
+from aidl_jax.grade.worker import Worker
 
 GRAPH = {"y": ["x", "w"], "x": [], "w": []}
 
@@ -120,6 +124,23 @@ def test_a_right_answer_passes_and_two_runs_give_the_same_bytes(check: Any) -> N
             records.append(to_json(judge("s00/feeding", session.exercise, session, 1).to_dict()))
     assert records[0] == records[1]
     assert "{'q', 'r', 's', 'w', 'x', 'y'}" in records[0]
+
+
+def test_a_time_out_is_not_told_once_the_answer_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be taken for the answer to the next question."""
+    sink, looked = io.BytesIO(), threading.Event()
+    worker = Worker(io.BytesIO(), sink)
+
+    def answered_meanwhile(main: int) -> None:
+        worker.deadline = math.inf
+        looked.set()
+
+    monkeypatch.setattr(worker, "_running_line", answered_meanwhile)
+    worker.deadline = 0.0
+    threading.Thread(target=worker._watch, args=(0,), daemon=True).start()
+    assert looked.wait(10)
+    with worker.sending:
+        assert sink.getvalue() == b""
 
 
 def test_a_hand_in_that_goes_elsewhere_loses_nothing_there(plain: Start, tmp_path: Path) -> None:

@@ -141,6 +141,16 @@ LOOPS: dict[str, tuple[Any, bool]] = {
         lambda x: jax.lax.while_loop(lambda c: c[0], lambda c: (c[1][0] < 9, c[1] * 2), (True, x))[1],
         True,
     ),
+    "down to zero": (
+        lambda x: jax.lax.while_loop(lambda s: s[0] > 0, lambda s: (s[0] - 1, s[1] * 2), (9999, x))[1],
+        True,
+    ),
+    "until it is one": (
+        lambda x: jax.lax.while_loop(lambda s: s[0] != 1, lambda s: (s[0] - 1, s[1] * 2), (9999, x))[1],
+        True,
+    ),
+    "few after few": (lambda x: LOOPS["a few steps"][0](LOOPS["a few steps"][0](x)), False),
+    "few in few": (lambda x: jax.lax.fori_loop(0, 90, lambda _, c: LOOPS["a few steps"][0](c), x), True),
     "no loop": (jnp.sin, False),
 }
 

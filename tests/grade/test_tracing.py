@@ -294,6 +294,19 @@ def test_what_is_exported_is_the_second_trace_and_no_third() -> None:
     assert len(traces) == 2
 
 
+def test_a_function_that_makes_jax_forget_is_not_exported() -> None:
+    """It would be traced a third time, which nothing was compared with."""
+    traces = []
+
+    def f(x: Any) -> Any:
+        traces.append(x)
+        jax.clear_caches()
+        return x + 1 if len(traces) < 3 else x - 1
+
+    with pytest.raises(Impure):
+        ask_f(f, X)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
