@@ -169,8 +169,8 @@ def _graded(run: ClassRun, hand_ins: Sequence[HandIn]) -> list[Graded]:
 
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=make_console()) as bar:
-        job = bar.add_task("grading", total=len(hand_ins))
-        return run.grade(hand_ins, lambda graded: bar.advance(job))
+        job = bar.add_task("getting ready", total=len(hand_ins))
+        return run.grade(hand_ins, lambda graded: bar.update(job, advance=1, description="grading"))
 
 
 def _class_result(
