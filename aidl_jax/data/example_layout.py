@@ -7,34 +7,47 @@ columns of one array of bytes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from aidl_jax.data.once import cached_property
 from aidl_jax.data.wire import BYTES, FLOATS, INTS, MalformedError, Values, values_of
 
 __all__ = ["Layout", "columns_of", "layout_of"]
 
 
-@dataclass(frozen=True)
+VARINTS = re.compile(rb"(?:[\x80-\xff]{0,9}[\x00-\x7f])*")  # whole numbers of at most ten bytes, one after another
+
+
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Where the values of an Example stand.
 
     Attributes:
         features: by name.
-        places: the bytes of the skeleton, int64 [m].
-        masks: which of their bits belong to it, uint8 [m].
-        skeleton: those bits, uint8 [m].
+        record: the Example that they were found in.
     """
 
     features: dict[str, Values]
-    places: np.ndarray
-    masks: np.ndarray
-    skeleton: np.ndarray
+    record: bytes
+
+    @cached_property
+    def skeleton(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The places of its bytes, int64 [m]; which of their bits belong to it, uint8 [m]; and those bits, uint8 [m]."""
+        mask = np.full(len(self.record), 255, np.uint8)
+        for kind, spans in self.features.values():
+            for start, stop in spans:
+                mask[start:stop] = 128 if kind == INTS else 0
+        places = np.flatnonzero(mask)
+        masks = mask[places]
+        return places, masks, np.frombuffer(self.record, np.uint8)[places] & masks
 
     def fits(self, records: np.ndarray) -> np.ndarray:
         """Which records, uint8 [n, bytes], have this layout: bool [n]."""
-        return ((records[:, self.places] & self.masks) == self.skeleton).all(axis=1)
+        places, masks, bits = self.skeleton
+        return ((records[:, places] & masks) == bits).all(axis=1)
 
 
 def layout_of(record: bytes) -> Layout:
@@ -43,21 +56,12 @@ def layout_of(record: bytes) -> Layout:
     Raises:
         MalformedError: it is no Example.
     """
-    features, mask = values_of(record), np.full(len(record), 255, np.uint8)
-    data = np.frombuffer(record, np.uint8)
+    features = values_of(record)
     for name, (kind, spans) in features.items():
-        for start, stop in spans:
-            mask[start:stop] = 128 if kind == INTS else 0
-            if kind == INTS and not _are_varints(data[start:stop]):
+        for start, stop in spans if kind == INTS else ():
+            if not VARINTS.fullmatch(record, start, stop):
                 raise MalformedError(f"the numbers of feature {name!r}, bytes {start} to {stop}, are none")
-    places = np.flatnonzero(mask)
-    return Layout(features, places, mask[places], data[places] & mask[places])
-
-
-def _are_varints(data: np.ndarray) -> bool:
-    """Whether bytes are whole numbers of at most 64 bits, one after another."""
-    ends = np.flatnonzero(data < 128)
-    return not len(data) or bool(len(ends) and ends[-1] == len(data) - 1 and np.diff(ends, prepend=-1).max() <= 10)
+    return Layout(features, record)
 
 
 def columns_of(records: np.ndarray, values: Values) -> np.ndarray:

@@ -91,10 +91,11 @@ def _fields(record: bytes, at: int, stop: int, kind: int = 0) -> Iterator[tuple[
     """The fields between two places: number, where the value begins and ends, wire type; of a list's values the type is checked."""
     while at < stop:
         start = at
-        tag, at = _varint_at(record, at, stop)
+        tag, at = _varint_at(record, at, stop) if record[at] > 127 else (record[at], at + 1)
         wire = tag & 7
         if wire == 2:
-            length, at = _varint_at(record, at, stop)
+            short = at < stop and record[at] < 128
+            length, at = (record[at], at + 1) if short else _varint_at(record, at, stop)
             end = at + length
         elif wire == 0:
             end = _varint_at(record, at, stop)[1]
