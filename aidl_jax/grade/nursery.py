@@ -142,7 +142,10 @@ class Nursery:
 
     def _end(self) -> None:
         self.control.close()
-        self.outer.kill()
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # the group, since bubblewrap's second process waits for its first while they start
+            os.killpg(self.outer.pid, signal.SIGKILL)
         self.outer.wait()
         self.errors.close()
 
