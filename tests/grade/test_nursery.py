@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +127,29 @@ def test_a_nursery_that_dies_meanwhile_leaves_its_hand_ins_ungraded() -> None:
     assert (task.verdict, task.points) == ("ungraded", 0)
     assert task.failure is not None
     assert task.failure.message == "This could not be graded: the sandbox has ended. It is no fault of the answer."
+
+
+def group_of(stat: Path) -> int:
+    """The process group of a process; 0 where it has ended meanwhile."""
+    with contextlib.suppress(OSError):
+        return int(stat.read_text().rpartition(")")[2].split()[2])
+    return 0
+
+
+def test_a_sandbox_that_is_closed_while_it_starts_leaves_nothing() -> None:
+    """Bubblewrap's second process would wait for its first for ever."""
+    for _ in range(5):
+        nursery = Nursery(LIMITS)
+        nursery.close()
+        left = [
+            int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if group_of(stat) == nursery.outer.pid
+        ]
+        for process in left:
+            with contextlib.suppress(ProcessLookupError):
+                handle = os.pidfd_open(process)
+                ended, *_ = select.select([handle], [], [], 20)
+                os.close(handle)
+                assert ended
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, before: str) -> None:
