@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from aidl_jax.grade.children import PlainChild, Start
 from aidl_jax.grade.forks import Forks, can_fork
+
+# A background job of a shell ignores Ctrl-C, and so would every program that a test starts and ends with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -88,16 +88,6 @@ def children(parent: int) -> list[int]:
     return sorted(set(found))
 
 
-# A background job of a shell ignores Ctrl-C, and so would what it starts.
-HEARS_CTRL_C = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from aidl_jax.cli import main
-sys.argv = ["aidl", *sys.argv[1:]]
-main()
-"""
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("unsafe", [["--unsafe"], pytest.param([], marks=SANDBOXED)], ids=["unsafe", "sandboxed"])
 def test_ctrl_c_in_the_middle(tmp_path: Path, tiny: Path, unsafe: list[str]) -> None:
@@ -113,8 +103,8 @@ def test_ctrl_c_in_the_middle(tmp_path: Path, tiny: Path, unsafe: list[str]) -> 
         (inbox / f"loop{number}.py").write_text("def to_fahrenheit(celsius):\n    while True:\n        pass\n")
     out = tmp_path / "out"
     arguments = ("grade", inbox, "--out", out, *unsafe, "--course", tiny, "--jobs", 2, "--seed", 1)
-    heard = [sys.executable, "-c", HEARS_CTRL_C, *map(str, arguments)]
-    running = subprocess.Popen(heard, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "aidl_jax", *map(str, arguments)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     started: list[int] = []
     try:
         wait_for(lambda: graded(out) == ["ada"] or running.poll() is not None, "verdict")

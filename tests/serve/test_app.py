@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -160,17 +161,21 @@ def test_a_model_that_is_busy_and_one_that_fails(model):
 
 
 def wait_for(port, waiting):
-    while asked(port, path="/healthz")[2]["waiting"] != waiting:
-        pass
+    for _ in range(1_000):
+        if asked(port, path="/healthz")[2]["waiting"] == waiting:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"never did {waiting} examples wait")
 
 
 def test_a_stop_answers_what_was_accepted(model):
     gated = Gated(model)
     with ThreadPoolExecutor(6) as clients:
         with running(gated) as (server, port):
-            bodies = [body_of(drawn(3, seed)) for seed in range(5)]
-            accepted = [clients.submit(asked, port, "POST", "/predict", body, **JSON) for body in bodies]
+            first, *others = [body_of(drawn(3, seed)) for seed in range(5)]
+            accepted = [clients.submit(asked, port, "POST", "/predict", first, **JSON)]
             assert gated.at_work.wait(30)
+            accepted += [clients.submit(asked, port, "POST", "/predict", body, **JSON) for body in others]
             wait_for(port, 12)
             server.should_exit = True  # what SIGTERM does
             while is_open(port):

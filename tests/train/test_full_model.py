@@ -176,14 +176,7 @@ def test_the_command(tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(signal, "SIGINT") or os.name == "nt", reason="signals of Unix")
 def test_ctrl_c_and_resume(tmp_path):
     command = [sys.executable, "-m", "aidl_jax", "train", "digits", "--out", "run", "--steps", "100000"]
-    code = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('aidl_jax', run_name='__main__')"
-    running = subprocess.Popen(
-        [sys.executable, "-c", code, *command[3:]],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while not saved_steps(tmp_path / "run" / "checkpoints") and running.poll() is None:
             threading.Event().wait(0.2)
