@@ -17,7 +17,6 @@ from aidl_jax.errors import UsageError
 
 if TYPE_CHECKING:
     from aidl_jax.exercise import Exercise
-    from aidl_jax.grade.children import Start
     from aidl_jax.grade.classroom import ClassRun, Graded
     from aidl_jax.grade.gradebooks import Filled
     from aidl_jax.grade.handin import HandIn
@@ -68,7 +67,7 @@ def grade(
     from aidl_jax.exercise.course import open_course
     from aidl_jax.files import write_bytes
     from aidl_jax.grade import classroom, inbox, marks, outputs
-    from aidl_jax.grade.children import PlainChild
+    from aidl_jax.grade.forks import starting
     from aidl_jax.grade.journal import Journal, about_run
     from aidl_jax.grade.nursery import Nursery
     from aidl_jax.grade.templates import UNSAFE
@@ -94,9 +93,8 @@ def grade(
             _filled(gradebook, column, exercises, {})
         if unsafe:
             click.echo(UNSAFE)
-        start: Start = PlainChild
-        if not unsafe:  # before anything is written
-            start = held.enter_context(Nursery()).start
+        # Before anything is written: the sandbox may be missing.
+        start = held.enter_context(starting()) if unsafe else held.enter_context(Nursery()).start
         outputs.prepare(out, replace)
         chosen = _seed(out, seed)
         journal = held.enter_context(Journal(out, {"course": course.title, "seed": chosen, "unsafe": unsafe}))

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from aidl_jax.command_parts import course_option
-
-if TYPE_CHECKING:
-    from aidl_jax.grade.children import Start
 
 __all__ = ["watch"]
 
@@ -30,6 +25,7 @@ def watch(exercise: str | None, course_path: Path | None) -> None:
     """
     from aidl_jax import cli
     from aidl_jax.exercise.workspace import find_workspace
+    from aidl_jax.grade import forks
     from aidl_jax.grade.keys import Keys
     from aidl_jax.grade.watch_screen import WatchScreen
     from aidl_jax.grade.watching import Watch
@@ -43,22 +39,9 @@ def watch(exercise: str | None, course_path: Path | None) -> None:
         assert cli.hint.callback is not None
         cli.hint.callback(name, task, course_path)
 
-    with _starting() as (start, notes), contextlib.closing(Watch(start)) as watched, Keys() as keys:
+    with forks.starting() as start, contextlib.closing(Watch(start)) as watched, Keys() as keys:
         screen = WatchScreen(course, workspace, watched, hint, lambda record: cli._remember(workspace, record))
-        screen.notes = [*notes, *([] if keys.there else [NO_KEYS])]
+        screen.notes = [*([] if forks.can_fork() else [NO_FORK]), *([] if keys.there else [NO_KEYS])]
         with contextlib.suppress(KeyboardInterrupt, EOFError):
             screen.run(name, keys)
     click.echo("Watching has ended.")
-
-
-@contextlib.contextmanager
-def _starting() -> Iterator[tuple[Start, list[str]]]:
-    """What makes workers and runners here, and what is to be said of it."""
-    from aidl_jax.grade import forks
-    from aidl_jax.grade.children import PlainChild
-
-    if not forks.can_fork():
-        yield PlainChild, [NO_FORK]
-        return
-    with forks.Forks() as made:
-        yield made.start, []

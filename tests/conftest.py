@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from aidl_jax.grade.children import PlainChild, Start
-from aidl_jax.grade.forks import Forks, can_fork
+from aidl_jax.grade.children import Start
+from aidl_jax.grade.forks import starting
 
 # A background job of a shell ignores Ctrl-C, and so would every program that a test starts and ends with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,8 +17,5 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def start() -> Iterator[Start]:
     """Starts workers and runners as forks where that can be done: a second less for each."""
-    if not can_fork():
-        yield PlainChild
-        return
-    with Forks() as forks:
-        yield forks.start
+    with starting() as start:
+        yield start

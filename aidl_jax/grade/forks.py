@@ -1,4 +1,4 @@
-"""Workers and runners as forks of a pre-imported process, on a student's own machine: no sandbox, their own rights.
+"""Workers and runners as forks of a pre-imported process, without a sandbox: `aidl watch`, and `aidl grade --unsafe`.
 
 Importing takes a second, a fork some milliseconds. A worker also lowers a first function as soon as it is there, so
 that one that was started ahead answers its first question at once. What runs student code for others is `nursery.py`.
@@ -20,11 +20,12 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, NoReturn
 
 from aidl_jax.errors import UsageError
-from aidl_jax.grade.children import INHERITED, SETTINGS, STDERR_SHOWN, Ending, Role, module_path
+from aidl_jax.grade.children import INHERITED, SETTINGS, STDERR_SHOWN, Ending, PlainChild, Role, Start, module_path
 from aidl_jax.grade.nursery import import_all
 
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from aidl_jax.grade.forks import main; main({control})"
@@ -41,6 +42,16 @@ def can_fork() -> bool:
 
 
 # Outside
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[Start]:
+    """What starts workers and runners without a sandbox: forks, or fresh processes where this system has no fork."""
+    if not can_fork():
+        yield PlainChild
+        return
+    with Forks() as forks:
+        yield forks.start
 
 
 class Forks:
@@ -96,7 +107,7 @@ class Forks:
                 raise UsageError(
                     "the process that checks are forked from has ended",
                     given=_last_words(self.errors) or "no word from it",
-                    fix="start aidl watch again; aidl check does without it",
+                    fix="run the command again; aidl check does without that process",
                 ) from None
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from training import assert_equal_trees, on_host
 
 from aidl_jax import data
@@ -33,12 +33,27 @@ from aidl_jax.train.paths import leaves_by_path
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path]:
+def command(tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Path, Result]:
+    """A short run of the command: what was trained, its folder, what was printed."""
+    outcomes = []
+
+    def noted(*arguments, **options):
+        outcomes.append(train_digits(*arguments, **options))
+        return outcomes[0]
+
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(full_model, "CHECK_EVERY", 10)
         patch.setattr(full_model, "SAVE_EVERY", 5)
-        return train_digits(folder, steps=30), folder
+        patch.setattr(full_model, "train_digits", noted)
+        ran = CliRunner().invoke(cli, ["train", "digits", "--steps", "30", "--out", str(folder)])
+    assert ran.exit_code == 0, ran.output
+    return outcomes[0], folder, ran
+
+
+@pytest.fixture(scope="module")
+def whole(command: tuple[Outcome, Path, Result]) -> tuple[Outcome, Path]:
+    return command[:2]
 
 
 def test_the_two_sets_are_all_digits_and_apart():
@@ -163,13 +178,11 @@ def test_the_pictures(whole, tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
-def test_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(full_model, "CHECK_EVERY", 10)
-    monkeypatch.setattr(full_model, "SAVE_EVERY", 5)
-    run = CliRunner().invoke(cli, ["train", "digits", "--steps", "10", "--out", str(tmp_path / "run")])
-    assert run.exit_code == 0, run.output
-    assert "of the digits held out are right (step 10)." in run.output
-    assert f"aidl board {tmp_path / 'run'}" in run.output
+def test_the_command(command):
+    outcome, folder, ran = command
+    assert f"{outcome.accuracy:.1%} of the digits held out are right (step 30)." in ran.output
+    assert f"aidl board {folder}" in ran.output
+    assert all((folder / name).is_file() for name in ("curves.png", "confusion.png", "model.zip"))
 
 
 @pytest.mark.slow
