@@ -7,6 +7,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null 2>&1 && $$p -c '$(ENOUGH)' 2>/dev/null && echo $$p && break; done)
 DEMO := demo-out
 
+# Tests of one file share what it compiles, so they stay in one process; the order of the files leaves the short ones for the end.
+BY_FILE := -n auto --dist loadfile --no-loadscope-reorder
+
 # Hundreds of processes import the same modules: they are compiled once, whatever the shell says.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -31,15 +34,16 @@ sandbox:
 		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap; } \
 		>/dev/null 2>&1 || echo "For the sandbox: sudo apt-get install bubblewrap (or your distribution's package of that name)"
 
+# XLA compiles without most of its optimizations here, in a tenth of the time less; with all of them below.
 test: $(VENV)/dev sandbox
-	$(BIN)/python -m pytest -n auto --doctest-modules -m "not slow" tests aidl_jax
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 $(BIN)/python -m pytest $(BY_FILE) --doctest-modules -m "not slow" tests aidl_jax
 
 test-all: $(VENV)/dev sandbox
 	$(BIN)/python -m pytest -n auto --doctest-modules tests aidl_jax
 
 # The oldest supported JAX; a marked subset.
 test-oldest: $(VENV)-oldest/dev
-	$(VENV)-oldest/bin/python -m pytest -n auto -m "oldest and not slow" tests
+	$(VENV)-oldest/bin/python -m pytest $(BY_FILE) -m "oldest and not slow" tests
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check
