@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from aidl_jax.grade import sandbox
+from aidl_jax.grade.forks import can_fork
 from aidl_jax.grade.journal import NAME
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ DEADLINE = 90.0  # seconds, for a machine that is busy with other things
 TEMPERATURE = "s01_first/temperature"
 RIGHT = "def to_fahrenheit(celsius):\n    return celsius * 9 / 5 + 32\n"
 WRONG = "def to_fahrenheit(celsius):\n    return celsius * 9 / 5\n"
-FASTEST = [] if sandbox.lacking() is None else ["--unsafe"]  # forks, where they can be had
+FASTEST = [] if sandbox.lacking() is None else ["--unsafe"]  # what is there to grade with
 SANDBOXED = pytest.mark.skipif(sandbox.lacking() is not None, reason=f"no sandbox here: {sandbox.lacking()}")
 
 
@@ -339,6 +340,22 @@ from aidl_jax.cli import main
 sys.argv = ["aidl", *sys.argv[1:]]
 main()
 """
+
+
+@pytest.mark.skipif(not can_fork(), reason="its parent is the grader where there is no fork")
+def test_without_a_sandbox_a_hand_in_that_kills_its_parent_costs_the_others_one_more_run(
+    tmp_path: Path, tiny: Path
+) -> None:
+    kills = "import os\n\ndef to_fahrenheit(celsius):\n    os.kill(os.getppid(), 9)\n    return 32.0\n"
+    inbox = fill(tmp_path / "inbox", ada=RIGHT, bela=kills, cora=RIGHT)
+    out = tmp_path / "out"
+    arguments = (inbox, "--out", out, "--unsafe", "--course", tiny, "--jobs", 1, "--seed", 1)
+    done = run(*arguments, code=2)
+    assert "cora: s01_first/temperature: ungraded, by a fault of the grader's: UsageError: the process" in done.stderr
+    assert "Fix: run the command again" in done.stderr
+    assert graded(out) == ["ada", "bela"]
+    run(*arguments)
+    assert {name: row["points"] for name, row in rows(out).items()} == {"ada": "1", "bela": "0", "cora": "1"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
