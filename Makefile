@@ -7,8 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null 2>&1 && $$p -c '$(ENOUGH)' 2>/dev/null && echo $$p && break; done)
 DEMO := demo-out
 
-# Tests of one file share what it compiles, so they stay in one process; the order of the files leaves the short ones for the end.
-BY_FILE := -n auto --dist loadfile --no-loadscope-reorder
+# Tests of one file share what it compiles, so they stay in one process.
+BY_FILE := -n auto --dist loadfile
 
 # Hundreds of processes import the same modules: they are compiled once, whatever the shell says.
 export PYTHONDONTWRITEBYTECODE :=

@@ -142,9 +142,8 @@ class Nursery:
 
     def _end(self) -> None:
         self.control.close()
-        with contextlib.suppress(
-            ProcessLookupError
-        ):  # the group, since bubblewrap's second process waits for its first while they start
+        with contextlib.suppress(ProcessLookupError):
+            # The group, since bubblewrap's second process waits for its first while they start.
             os.killpg(self.outer.pid, signal.SIGKILL)
         self.outer.wait()
         self.errors.close()

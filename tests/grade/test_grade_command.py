@@ -104,8 +104,7 @@ def test_ctrl_c_in_the_middle(tmp_path: Path, tiny: Path, unsafe: list[str]) -> 
         (inbox / f"loop{number}.py").write_text("def to_fahrenheit(celsius):\n    while True:\n        pass\n")
     out = tmp_path / "out"
     arguments = ("grade", inbox, "--out", out, *unsafe, "--course", tiny, "--jobs", 2, "--seed", 1)
-    command = [sys.executable, "-m", "aidl_jax", *map(str, arguments)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     started: list[int] = []
     try:
         wait_for(lambda: graded(out) == ["ada"] or running.poll() is not None, "verdict")
