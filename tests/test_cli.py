@@ -19,8 +19,6 @@ from aidl_jax import cli
 from aidl_jax.exercise.build import build
 from aidl_jax.exercise.course import open_course
 from aidl_jax.grade import sandbox
-from aidl_jax.grade.children import Start
-from aidl_jax.grade.process import Processes
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
@@ -48,9 +46,8 @@ Run = Callable[..., Ran]
 
 
 @pytest.fixture
-def aidl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], start: Start) -> Run:
-    """Runs a command in this process, through `main`; what it starts is forked from what other tests have imported."""
-    monkeypatch.setattr(Processes.__init__, "__defaults__", (start,))
+def aidl(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], forked: None) -> Run:
+    """Runs a command in this process, through `main`."""
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["aidl", *map(str, arguments)])

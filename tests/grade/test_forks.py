@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ended import gone
 
 from aidl_jax.errors import UsageError
 from aidl_jax.exercise import plain
@@ -62,19 +63,9 @@ def test_what_it_started_ends_with_it(forks: Forks, tmp_path: Path) -> None:
     number = int(note.read_text())
     worker.close()
     worker.close()  # once more is nothing
-    for _ in range(100):  # a kill takes a moment to arrive
-        if has_ended(number):
-            return
-        time.sleep(0.05)
-    raise AssertionError("what the worker started lives on")
-
-
-def has_ended(number: int) -> bool:
-    try:
-        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
+    deadline = time.monotonic() + 10  # a kill takes a moment to arrive
+    while not gone(number):
+        assert time.monotonic() < deadline
 
 
 def test_how_a_fork_ended_is_told(forks: Forks) -> None:

@@ -7,11 +7,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ended import gone
 
 from aidl_jax.exercise import (
     Draw,
@@ -860,14 +860,3 @@ def test_a_child_that_a_task_leaves_behind_ends_with_its_worker() -> None:
     deadline = time.monotonic() + 10
     while not gone(found[0]):
         assert time.monotonic() < deadline
-
-
-def gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    stat = Path(f"/proc/{process}/stat")
-    return (
-        stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z"
-    )  # ended, and waited for by nobody yet
